@@ -1,0 +1,33 @@
+"""The command line: `verbguard demo`, `serve` and `routes`, built on click."""
+
+from __future__ import annotations
+
+import click
+
+from verbguard.cli import demo, routes, serve
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+\b
+Start here:
+  verbguard demo                        see the difference on a real server
+  verbguard routes shop:app             what the guard would do with your app
+  verbguard serve shop:app              run your app guarded, without touching it
+\b
+In your own code it is one line:
+  app = verbguard.guard(app)
+""",
+)
+@click.version_option(package_name="verbguard", message="%(package)s %(version)s")
+def program() -> None:
+    """Make HTTP's verbs keep their word.
+
+    PUT never hits a collection and can be repeated, a POST that creates says where, a 405 lists what is
+    allowed, and every status code fits its method.
+    """
+
+
+for command in (demo.demo, serve.serve, routes.routes):
+    program.add_command(command)

@@ -1,0 +1,109 @@
+"""A WSGI app under an ASGI server: a2wsgi, and what an app may expect of its environ.
+
+a2wsgi leaves three things out that matter here: it never says that `wsgi.input` ends by itself, so a chunked body
+reads as empty; it calls every process one of many, which turns off what needs one process; and a client that
+disappears looks to it like the end of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+Environ = dict[str, Any]
+WSGI = Callable[[Environ, Any], Iterable[bytes]]
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+THREADS = 10  # a2wsgi's own default: requests handled at once
+SPOOL = 1 << 20  # bytes of a chunked body held in memory; more goes to a temporary file
+RECEIVE = "verbguard.bridge.receive"  # where the ASGI side leaves its receive for the WSGI side
+
+
+def over_asgi(app: WSGI, threads: int = THREADS) -> ASGI:
+    """The WSGI app as an ASGI app, its environ as complete as a WSGI server's."""
+    from a2wsgi import WSGIMiddleware
+
+    bridge = WSGIMiddleware(completed(app), workers=threads)  # type: ignore[arg-type]
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, RECEIVE: (asyncio.get_running_loop(), receive)}
+        await bridge(scope, receive, send)
+
+    return asgi
+
+
+def completed(app: WSGI) -> WSGI:
+    """Give the app an input that ends, the raw target, its error stream and the truth about processes."""
+
+    def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        scope = environ["asgi.scope"]
+        loop, receive = scope[RECEIVE]
+        query = scope["query_string"].decode("latin-1")
+        target = scope.get("raw_path", b"").decode("latin-1") or "/"
+        environ.update(
+            {
+                "wsgi.input": io.BufferedReader(Body(loop, receive)),
+                "wsgi.input_terminated": True,
+                "wsgi.multiprocess": False,  # `serve` is one process
+                "wsgi.errors": sys.stderr,
+                "REQUEST_URI": f"{target}?{query}" if query else target,
+            }
+        )
+        return app(environ, start_response)
+
+    return wsgi
+
+
+def measured(app: WSGI) -> WSGI:
+    """State the length of a chunked body, for the many apps that read only what CONTENT_LENGTH promises.
+
+    It goes inside the guard: what is refused is never read.
+    """
+
+    def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if environ.get("CONTENT_LENGTH") or not environ.get("HTTP_TRANSFER_ENCODING"):
+            return app(environ, start_response)
+        body = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - the app reads it after this function is left
+        source = environ["wsgi.input"]
+        while block := source.read(65536):
+            body.write(block)
+        environ["CONTENT_LENGTH"] = str(body.tell())
+        # A length and a transfer coding together would contradict each other (RFC 9112 6.3).
+        del environ["HTTP_TRANSFER_ENCODING"]
+        body.seek(0)
+        environ["wsgi.input"] = body
+        return app(environ, start_response)
+
+    return wsgi
+
+
+class Body(io.RawIOBase):
+    """The request's content as a file: each read waits, in the app's thread, for the server's next message."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], Any]) -> None:
+        super().__init__()
+        self._loop = loop
+        self._receive = receive
+        self._left = b""
+        self._more = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left and self._more:
+            message = asyncio.run_coroutine_threadsafe(self._receive(), self._loop).result()
+            if message["type"] == "http.disconnect":
+                # Half a body must not pass for a whole one.
+                raise ConnectionResetError("the client left before its request was complete")
+            self._left = message.get("body", b"")
+            self._more = message.get("more_body", False)
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size

@@ -1,0 +1,27 @@
+"""What can go wrong, by who can mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["ConfigError", "StoreError", "VerbguardError", "nearest"]
+
+
+class VerbguardError(Exception):
+    """The root of every error that verbguard raises."""
+
+
+class ConfigError(VerbguardError, ValueError):
+    """The developer can mend it: raised when the app starts, naming the route, the field and the nearest spelling."""
+
+
+class StoreError(VerbguardError):
+    """The operator can mend it: a replay store did not do its work. `__cause__` carries the original, if there is one."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of an error message: the spelling that was probably meant, or all that there are."""
+    known = sorted(choices)
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"

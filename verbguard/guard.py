@@ -1,0 +1,565 @@
+"""Policies x rules, compiled once: one plan per resource and method, so that a request only looks up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from verbguard.errors import ConfigError, nearest
+from verbguard.http import Request, Response, problem
+from verbguard.methods import METHODS, SAFE
+from verbguard.policy import Action, Policy, Profile, Replay, policy_of, word
+from verbguard.routes import Kind, Route, RouteMap, Router, bare, infer_kinds, parameters, shape
+from verbguard.rules import Finding, Rule, Target, When, catalogue
+
+__all__ = ["Guard", "LogObserver", "Plan", "Resource", "StatusChecks"]
+
+logger = logging.getLogger("verbguard")
+
+Observer = Callable[[Finding], Any]
+Judged = tuple[Rule, Action]
+
+INFERRED_WINDOW = 5.0  # seconds: an inferred kind is a guess, and a short window makes a wrong guess harmless
+
+_IMMEDIATE = (When.STATUS, When.CONTENT, When.FRAMING)
+
+
+class LogObserver:
+    """Logs each rule once per route and status, on the logger `verbguard`."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str, str, int]] = set()
+
+    def __call__(self, finding: Finding) -> None:
+        key = (finding.rule, finding.method, finding.template, finding.status)
+        if key in self._said:
+            return
+        self._said.add(key)
+        known = catalogue().get(finding.rule)
+        level = logging.DEBUG if known is not None and known.routine else logging.WARNING
+        logger.log(level, "%s: %s %s: %s [%s]", finding.rule, finding.method, finding.template, finding.message, finding.action)
+
+
+class StatusChecks(dict[int, tuple[Judged, ...]]):
+    """status -> the rules that have something to say of it, worked out when a status is first seen."""
+
+    def __init__(self, rules: Sequence[Judged], method: str) -> None:
+        super().__init__()
+        self._rules = rules
+        self._method = method
+
+    def __missing__(self, status: int) -> tuple[Judged, ...]:
+        found = tuple(judged for judged in self._rules if judged[0].concerns(self._method, status))
+        if 100 <= status <= 599:  # an app cannot make the table grow without end
+            self[status] = found
+        return found
+
+
+class StatusLines(dict[str, tuple[Judged, ...]]):
+    """The same by WSGI's status line, so that none is parsed twice."""
+
+    def __init__(self, checks: StatusChecks) -> None:
+        super().__init__()
+        self._checks = checks
+
+    def __missing__(self, line: str) -> tuple[Judged, ...]:
+        found = self._checks[int(line[:3])]
+        if len(self) < 1_000:  # an app cannot make the table grow without end
+            self[line] = found
+        return found
+
+
+class Plan:
+    """All that is decided beforehand about one method on one resource."""
+
+    __slots__ = (
+        "checks",
+        "environ_watches",
+        "keyed",
+        "keyless",
+        "light",
+        "lines",
+        "notes",
+        "passes",
+        "refused",
+        "replay",
+        "spares",
+        "target",
+        "triggers",
+        "unsafe",
+        "watches",
+        "window",
+    )
+
+    def __init__(self, target: Target, guard: Guard, *, declared: bool, passes: bool) -> None:
+        method, policy = target.method, target.policy
+        self.target = target
+        self.unsafe = method not in SAFE
+        self.refused: tuple[Finding, Response] | None = None
+        self.notes: list[Finding] = []
+        self.triggers: dict[bytes, Judged] = {}
+        checked: list[Judged] = []
+        for rule in catalogue().values():
+            action = rule.action(guard.profile, policy, target.mapped)
+            if action is Action.OFF:
+                continue
+            if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
+                if rule.fields is not None:
+                    self.triggers.update(dict.fromkeys(rule.fields, (rule, action)))
+                elif self.refused is None:
+                    self._decide(rule, action, guard)
+            elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
+                checked.append((rule, action))
+        self.checks = StatusChecks(_relevant(checked, target), method)
+        self.lines = StatusLines(self.checks)
+        replay = policy.replay if guard.profile is not Profile.OBSERVE else None
+        self.replay: Replay = replay or Replay(keyed=False, keyless=False)
+        self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
+        self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
+        self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
+        self.spares = method == "POST" and target.kind is Kind.COLLECTION
+        self.passes = passes  # another guard acts there
+        # what a request that is otherwise only looked up must be searched for
+        self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
+        self.environ_watches = frozenset("HTTP_" + name.decode().upper().replace("-", "_") for name in self.watches)
+        self.light = not self.unsafe and method not in ("HEAD", "OPTIONS") and self.refused is None and not self.notes
+
+    def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
+        """A rule that looks only at the target speaks once, now."""
+        finding: Finding | None = rule.check(Request(self.target.method, self.target.template), self.target)
+        if finding is None:
+            return
+        guard.fill(finding, rule, action, self.target)
+        if action is Action.REJECT:
+            self.refused = finding, finding.answer or refusal(finding, rule)
+        else:
+            self.notes.append(finding)
+
+
+def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
+    """The rules about answers in the order in which they are asked; the status table is asked only where it says no."""
+    from verbguard.rules.status import admitted, method_table
+
+    found = []
+    for judged in sorted(rules, key=lambda each: _IMMEDIATE.index(each[0].when)):
+        rule = judged[0]
+        if rule is method_table:
+            outside = frozenset(status for status in range(200, 600) if not admitted(target, status))
+            judged = replace(rule, statuses=outside), judged[1]
+        elif rule.id == "status-100-599":
+            judged = replace(rule, statuses=frozenset(range(-1, 1000)) - frozenset(range(100, 600))), judged[1]
+        found.append(judged)
+    return found
+
+
+def _keyless(replay: Replay, kind: Kind) -> bool:
+    """Keyless replay stays off where nothing says what the resource is."""
+    if kind is Kind.UNKNOWN or kind is Kind.COLLECTION:
+        return bool(replay.keyless) and kind is Kind.COLLECTION
+    return replay.keyless is not False and (kind is not Kind.ACTION or bool(replay.keyless))
+
+
+def refusal(finding: Finding, rule: Rule) -> Response:
+    """The problem document that a rejecting or replacing rule sends."""
+    return problem(rule.id, rule.title, finding.status, finding.message, finding.headers)
+
+
+class Resource:
+    """The routes that one path reaches, as HTTP sees them: one resource with one set of methods.
+
+    `routes` share the template that the request lands on; `reached` are all that its path matches, for Allow.
+    """
+
+    __slots__ = (
+        "_guard",
+        "allow",
+        "declared",
+        "kind",
+        "methods",
+        "passes",
+        "plans",
+        "policies",
+        "routes",
+        "template",
+        "why",
+    )
+
+    def __init__(self, guard: Guard, routes: tuple[Route, ...], reached: tuple[Route, ...], template: str = "") -> None:
+        self._guard = guard
+        self.routes = routes
+        self.template = template or bare(routes[0].template)
+        self.policies = guard.policies_of(routes, self.template)
+        self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
+        self.methods = _methods(reached, self.policies.values())
+        self.passes = bool(routes) and routes[0].guarded
+        self.allow = self._allow()
+        self.plans: dict[str, Plan] = {}
+
+    def _allow(self) -> frozenset[str]:
+        allowed = set(self.methods)
+        if not allowed and self.kind is Kind.COLLECTION and self.declared:
+            allowed = {"GET", "POST"}  # what the word means, where no route says more
+        if not allowed:
+            return frozenset()
+        allowed.add("OPTIONS")
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        put = self.policies.get("PUT", self.policies[""])
+        if self.kind is Kind.COLLECTION and put.put == "refuse" and self._guard.refuses_put(put):
+            allowed.discard("PUT")
+        return frozenset(allowed)
+
+    def plan(self, method: str) -> Plan:
+        """The plan for a method; kept where the method is one that can be asked for, so that tokens cannot fill memory."""
+        plan = self.plans.get(method)
+        if plan is None:
+            plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes)
+            if method in METHODS or method in self.methods:
+                self.plans[method] = plan
+        return plan
+
+    def _target(self, method: str) -> Target:
+        child = self._guard.child_of(self.template) if self.kind is Kind.COLLECTION else None
+        names = parameters(child) if child else []
+        return Target(
+            method=method,
+            template=self.template,
+            kind=self.kind,
+            policy=self.policies.get(method, self.policies[""]),
+            allow=self.allow,
+            mapped=self._guard.router is not None,
+            child=child,
+            child_parameter=names[-1] if names else None,
+            resolves=self._resolves,
+        )
+
+    def _resolves(self, path: str) -> bool:
+        """Whether GET finds a resource at this path."""
+        map = self._guard.map
+        return map is not None and any(route.methods is None or "GET" in route.methods for route in map.settle(path))
+
+
+def _methods(routes: Sequence[Route], policies: Iterable[Policy]) -> frozenset[str]:
+    """The union of what the routes and policies show; empty when one of the routes does not say."""
+    if not routes or any(route.methods is None for route in routes):
+        return frozenset()
+    found: set[str] = set()
+    for route in routes:
+        found |= route.methods or frozenset()
+    return frozenset(found.union(*(policy.methods for policy in policies)))
+
+
+class Guard:
+    """A team's policies and the rules, ready to be asked about an application's routes.
+
+    Raises ConfigError for policies that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        policies: Mapping[str, Policy] | None = None,
+        default: Policy | None = None,
+        profile: str | Profile = Profile.GUARD,
+        principal: Callable[[Any], Any] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self.profile = word(Profile, profile, "profile")
+        self.policies = _checked(policies or {})
+        if default is not None and not isinstance(default, Policy):
+            raise ConfigError(f"default = {default!r}: a Policy")
+        self.default = default or Policy()
+        if principal is not None and not callable(principal):
+            raise ConfigError(f"principal = {principal!r}: a callable that takes the request")
+        self.principal = principal
+        self.observers: tuple[Observer, ...] = tuple(observers) or (LogObserver(),)
+        for observer in self.observers:
+            if not callable(observer):
+                raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
+        _check_rules("default", self.default)
+        self.keyless = True  # off where other writers may not share the store
+        self.ages = False  # whether anything here needs to know that a state has changed
+        self.principals: dict[tuple[bytes, bytes], bytes] = {}
+        self._kinds: dict[str, tuple[Kind, str]] = {}
+        self._children: dict[str, str] = {}
+        self.map: RouteMap | None = None
+        self.router: Router | None = None
+        self._version: object = None
+        self.unmapped = Resource(self, (), (), "(unmapped)")
+        self.find: Callable[[str], Any] = _nowhere
+
+    # ---- start-up
+
+    def compile(self, router: Router | None = None) -> None:
+        """Read the routes and check the policies against them. Raises ConfigError."""
+        self.router = router
+        if router is not None:
+            self._version = router.version()
+        routes = list(router.routes()) if router is not None else declared_routes(self.policies)
+        templates = [bare(route.template) for route in routes if not route.opaque]
+        if router is not None:
+            self._check_templates(templates)
+        self._kinds = infer_kinds(dict.fromkeys(templates))
+        self._declare(routes)
+        self._children = _children(self._kinds)
+        self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
+        self.unmapped = Resource(self, (), (), "(unmapped)")
+        self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
+        self.find = self.map.find
+        for group in _by_shape(routes):  # what contradicts itself shows now, not at the first request
+            self.map.junction(group, group)
+
+    def start(self, shared: bool) -> None:
+        """Say once what a developer should know. `shared`: whether all writers of this app use the same store."""
+        self.keyless = shared and self.profile is not Profile.OBSERVE
+        if not shared and self.ages:
+            logger.warning(
+                "replay of PUT without a key is off: several workers run, and a store in memory does not see what the "
+                "others do; give guard() a store that they share"
+            )
+        if self.map is None:
+            return
+        required = False
+        for group in _by_shape(self.map.routes):
+            resource = self.map.junction(group, group)
+            self._tell_refused(resource)
+            required = required or any(p.replay is not None and p.replay.required for p in resource.policies.values())
+        if self.principal is None:
+            logger.log(
+                logging.WARNING if required else logging.INFO,
+                "replay records belong to the digest of a request's credentials (Authorization, API keys, session cookies)%s",
+                "; where tokens rotate between a request and its retry, give guard() a principal callable" if required else "",
+            )
+
+    def _tell_refused(self, resource: Resource) -> None:
+        if resource.kind is not Kind.COLLECTION or "PUT" not in resource.methods or "PUT" in resource.allow:
+            return
+        finding = Finding(
+            f'the app has a PUT here, and it is refused because this is a collection ({resource.why}); put="allow" allows it'
+        )
+        rule = catalogue()["put-no-collection"]
+        self.tell(self.fill(finding, rule, Action.REJECT, resource.plan("PUT").target))
+
+    def refresh(self) -> bool:
+        """Read the routes again if the application has changed them; True when it has."""
+        if self.router is None or self.router.version() == self._version:
+            return False
+        self.compile(self.router)
+        return True
+
+    def settle(self, request: Request) -> Plan:
+        """The plan for a request whose path the map alone does not decide: the application's router does."""
+        path, method = request.path, request.method
+        if path == "*" or method == "CONNECT":
+            return Resource(self, (), (), path).plan(method)
+        found = self.find(path)
+        if found is None and self.map is not None:
+            routes = self._reached(request)
+            if routes:
+                found = self.map.junction(_landing(routes, method), routes)
+        return (found or self.unmapped).plan(method)
+
+    def _reached(self, request: Request) -> list[Route]:
+        """All routes that the path reaches, the preferred one first."""
+        assert self.map is not None
+        routes = self.map.settle(request.path)
+        if not routes and self.refresh():
+            routes = self.map.settle(request.path)
+        if self.router is None:
+            return routes or self.map.settle(_plain(request.path))
+        certain = bool(routes) and all(route.exact for route in routes)
+        if certain and self.router.declared_order:
+            return routes
+        if len({shape(route.template) for route in routes}) == 1 and not request.unsafe:
+            return routes
+        return self.router.matching(request)
+
+    def _declare(self, routes: Sequence[Route]) -> None:
+        """A declared kind counts for its neighbours too: an ITEM that a policy names has a parent."""
+        for group in _by_shape(routes):
+            template = bare(group[0].template)
+            kind = self._declared_kind(group, template)
+            if kind is not None:
+                self._kinds[template] = (kind, "declared")
+
+    def _check_templates(self, templates: Sequence[str]) -> None:
+        known = {shape(template) for template in templates}
+        for key in self.policies:
+            template = key.rpartition(" ")[2]
+            if shape(template) not in known:
+                raise ConfigError(f"policies[{key!r}]: the app has no such route: {nearest(template, templates)}")
+
+    # ---- what a resource asks
+
+    def policies_of(self, routes: Sequence[Route], template: str) -> dict[str, Policy]:
+        """method -> policy, and under the empty name the one for methods that nobody wrote a policy for."""
+        by_shape = {(" " in key and key.partition(" ")[0]) or "": policy for key, policy in self._named(template)}
+        found: dict[str, Policy] = {}
+        for route in routes:
+            for method in route.methods or ():
+                decorated = policy_of(route.endpoint, method)
+                if decorated is not None:
+                    found.setdefault(method, decorated)
+        general = by_shape.pop("", None)
+        if general is not None:
+            found = {}
+        found.update(by_shape)
+        found[""] = general or (self.default if routes else self.default)
+        return found
+
+    def _named(self, template: str) -> list[tuple[str, Policy]]:
+        wanted = shape(template)
+        return [(key, policy) for key, policy in self.policies.items() if shape(key.rpartition(" ")[2]) == wanted]
+
+    def _declared_kind(self, routes: Sequence[Route], template: str) -> Kind | None:
+        kinds = {policy.kind for policy in self.policies_of(routes, template).values() if policy.kind is not None}
+        if len(kinds) > 1:
+            words = " and ".join(sorted(kinds))
+            raise ConfigError(f"{template}: its policies declare it {words}; a resource has one kind")
+        return next(iter(kinds), None)
+
+    def kind_of(self, routes: Sequence[Route], template: str, policies: Mapping[str, Policy]) -> tuple[Kind, str, bool]:
+        """(kind, why, whether a person said so)."""
+        kind = self._declared_kind(routes, template)
+        if kind is not None:
+            return kind, "declared", True
+        if not routes:
+            return Kind.UNKNOWN, "not in the route table", False
+        if routes[0].opaque:
+            return Kind.UNKNOWN, "an opaque mount", False
+        kind, why = self._kinds.get(template, (Kind.UNKNOWN, "nothing in the route table says"))
+        return kind, why, False
+
+    def child_of(self, template: str) -> str | None:
+        """The one member template below a collection."""
+        return self._children.get(template.rstrip("/"))
+
+    def remember(self, credential: tuple[bytes, bytes], principal: bytes) -> bytes:
+        """Keep the digest of a credential that will come again; a full memory is emptied, so that it stays one."""
+        if len(self.principals) >= 4096:
+            self.principals.clear()
+        self.principals[credential] = principal
+        return principal
+
+    def refuses_put(self, policy: Policy) -> bool:
+        """Whether PUT on a collection is refused under this policy."""
+        rule = catalogue()["put-no-collection"]
+        return rule.action(self.profile, policy) is Action.REJECT
+
+    # ---- findings
+
+    def fault(self, method: str) -> Response | None:
+        """Called while an exception of the guard's own is handled: the refusal of an unsafe request; a safe one runs."""
+        from verbguard.rules.replaying import FAULT
+
+        logger.exception("verbguard failed; please report this")
+        refused = method not in SAFE
+        action = Action.REJECT if refused else Action.OBSERVE
+        self.tell(Finding("The guard itself failed.", FAULT.id, action, method, "(unknown)", 503 if refused else 0))
+        if not refused:
+            return None
+        detail = "The request was not run, because its safety could not be judged. Try again later."
+        return problem(FAULT.id, FAULT.title, 503, detail, [(b"retry-after", b"5")])
+
+    def fill(self, finding: Finding, rule: Rule, action: Action, target: Target, status: int = 0) -> Finding:
+        """Give a finding its context: which rule, on which route, what was done."""
+        finding.rule = rule.id
+        finding.action = action
+        finding.method = target.method
+        finding.template = target.template
+        finding.status = finding.status or finding.set_status or status
+        return finding
+
+    def tell(self, finding: Finding) -> None:
+        """Hand a finding to the observers; one that fails is logged and harms nobody."""
+        for observer in self.observers:
+            try:
+                observer(finding)
+            except Exception:
+                logger.exception("an observer of verbguard failed on %s", finding)
+
+
+def _by_shape(routes: Sequence[Route]) -> list[list[Route]]:
+    groups: dict[str, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(shape(route.template), []).append(route)
+    return list(groups.values())
+
+
+def _plain(path: str) -> str:
+    """A path as an app may understand it whose router cannot be asked: no authority, no empty or dot segments.
+
+    A refusal that another spelling of the path could evade would be none.
+    """
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        path = "/" + rest.partition("/")[2]
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return "/" + "/".join(kept)
+
+
+def _nowhere(path: str) -> Any:
+    return None
+
+
+def _landing(routes: Sequence[Route], method: str) -> list[Route]:
+    """The routes of the template that a router picks for the method: the first that takes it, else the first of all."""
+    first = next((route for route in routes if route.methods is None or method in route.methods), routes[0])
+    return [route for route in routes if shape(route.template) == shape(first.template)]
+
+
+def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
+    """The policies' own templates as routes, for an app that shows none: literals are preferred to parameters."""
+    grouped: dict[str, set[str]] = {}
+    for key, policy in policies.items():
+        method, _, template = key.rpartition(" ")
+        grouped.setdefault(template, set()).update(policy.methods, [method] if method else ())
+    return [Route(template=template, methods=None) for template in sorted(grouped, key=lambda each: (each.count("{"), each))]
+
+
+def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
+    """collection -> its member template, where there is exactly one."""
+    found: dict[str, list[str]] = {}
+    for template, (kind, _) in kinds.items():
+        parent, _, last = template.rstrip("/").rpartition("/")
+        if kind in (Kind.ITEM, Kind.STORE) and last.startswith("{") and last.endswith("}"):
+            found.setdefault(parent, []).append(template)
+    return {parent: members[0] for parent, members in found.items() if len(members) == 1}
+
+
+def _checked(policies: Mapping[str, Policy]) -> dict[str, Policy]:
+    found: dict[str, Policy] = {}
+    for key, policy in policies.items():
+        method, _, template = str(key).rpartition(" ")
+        where = f"policies[{key!r}]"
+        if not template.startswith("/"):
+            raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
+        if method and method not in METHODS and method != method.upper():
+            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
+        if not isinstance(policy, Policy):
+            raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
+        _check_rules(where, policy)
+        found[(method + " " if method else "") + bare(_braces(template))] = policy
+    return found
+
+
+def _braces(template: str) -> str:
+    """Flask's spelling of a template, `/items/<int:id>`, in braces."""
+    import re
+
+    return re.sub(
+        r"<(?:(path)(?:\([^)]*\))?:|[^<>:]*:)?([^<>]+)>", lambda m: "{" + m[2] + (":path}" if m[1] else "}"), template
+    )
+
+
+def _check_rules(where: str, policy: Policy) -> None:
+    known = catalogue()
+    for rule in policy.rules:
+        if rule not in known:
+            raise ConfigError(f"{where}: there is no rule {rule!r}: {nearest(rule, known)}")

@@ -1,0 +1,187 @@
+"""Requests, responses and problem documents as plain values: what the rules look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from verbguard.methods import SAFE
+
+__all__ = [
+    "CONTENT_FIELDS",
+    "HOP_BY_HOP",
+    "Headers",
+    "Request",
+    "Response",
+    "header",
+    "joined",
+    "problem",
+    "quoted_path",
+    "reason",
+    "without",
+]
+
+Headers = list[tuple[bytes, bytes]]
+
+# Fields that concern one connection only (RFC 9110 section 7.6.1, with the ones that practice adds).
+HOP_BY_HOP = frozenset(
+    [
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ]
+)
+# Fields that describe content; they go when the content goes.
+CONTENT_FIELDS = frozenset(
+    [b"content-type", b"content-length", b"content-encoding", b"content-language", b"content-range", b"content-digest"]
+)
+
+DOCUMENTATION = "https://verbguard.readthedocs.io/rules/"
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """One value a name: repeated field lines are joined as RFC 9110 section 5.2 says, Cookie as RFC 9113 8.2.3 does."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in fields:
+            value = fields[name] + (b"; " if name == b"cookie" else b", ") + value
+        fields[name] = value
+    return fields
+
+
+def without(headers: Headers, names: frozenset[bytes] | set[bytes]) -> Headers:
+    """The pairs whose name is not among `names` (lower case), in their order."""
+    return [pair for pair in headers if pair[0] not in names and pair[0].lower() not in names]
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The value of the first field line called `name` (lower case), or None when there is none."""
+    for found, value in headers:
+        if found == name or found.lower() == name:
+            return value
+    return None
+
+
+def reason(status: int) -> str:
+    """The reason phrase of a status code, never empty: WSGI wants one."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def quoted_path(path: str) -> str:
+    """A decoded path, percent-encoded again for a URI reference (RFC 3986 section 3.3)."""
+    return quote(path, safe="/:@!$&'()*+,;=-._~")
+
+
+class Request:
+    """One request as the rules see it. The adapters subclass it to read the server's own structures lazily.
+
+    `path` is decoded and stands below `prefix` (ASGI's root_path, WSGI's SCRIPT_NAME); names in `headers` are lower case.
+    """
+
+    __slots__ = ("_fields", "_headers", "method", "path", "prefix", "query")
+
+    def __init__(self, method: str, path: str, headers: Headers | None = None, query: bytes = b"", prefix: str = "") -> None:
+        self.method = method
+        self.path = path
+        self.prefix = prefix
+        self.query = query
+        self._headers: Headers = [] if headers is None else headers
+        self._fields: dict[bytes, bytes] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """All field lines in their order, names in lower case."""
+        return self._headers
+
+    @property
+    def names(self) -> Any:
+        """The set-like view of the field names that are present."""
+        return self.fields.keys()
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """name -> value, repeated lines joined."""
+        fields = self._fields
+        if fields is None:
+            headers = self.headers
+            fields = dict(headers)
+            if len(fields) != len(headers):
+                fields = joined(headers)
+            self._fields = fields
+        return fields
+
+    def get(self, name: bytes) -> bytes | None:
+        """The field's value, or None when it is absent."""
+        return self.fields.get(name)
+
+    def drop(self, names: frozenset[bytes]) -> None:
+        """Take fields away before the app sees them."""
+        self._headers = without(self.headers, names)
+        self._fields = None
+
+    @property
+    def target(self) -> bytes:
+        """The path-absolute target as the client wrote it, with the query."""
+        path = quoted_path(self.prefix + self.path).encode("ascii")
+        return path + b"?" + self.query if self.query else path
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the method may change something (RFC 9110 section 9.2.1)."""
+        return self.method not in SAFE
+
+    @property
+    def client_certificate(self) -> bytes | None:
+        """The client's TLS certificate where the server shows it."""
+        return None
+
+    @property
+    def http2(self) -> bool:
+        """Whether connection fields are meaningless here."""
+        return False
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the head announces content (RFC 9112 section 6)."""
+        return (self.get(b"content-length") or b"0") != b"0" or self.get(b"transfer-encoding") is not None
+
+
+class Response:
+    """A status, field lines and the content, complete."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers | None = None, body: bytes = b"") -> None:
+        self.status = status
+        self.headers: Headers = [] if headers is None else headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {self.headers!r}, {self.body!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Response):
+            return NotImplemented
+        return (self.status, self.headers, self.body) == (other.status, other.headers, other.body)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def problem(rule: str, title: str, status: int, detail: str, headers: Headers | None = None, **more: Any) -> Response:
+    """An RFC 9457 problem document whose type ends in the rule's id."""
+    document = {"type": DOCUMENTATION + rule, "title": title, "status": status, "detail": detail, "rule": rule, **more}
+    body = json.dumps(document, separators=(",", ":")).encode("utf-8")
+    fields: Headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+    return Response(status, fields + (headers or []), body)

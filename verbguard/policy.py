@@ -1,0 +1,206 @@
+"""What a team promises for one route, as frozen values that cannot be wrong and alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+from verbguard.errors import ConfigError, nearest
+from verbguard.methods import METHODS
+from verbguard.routes import Kind
+
+__all__ = ["Action", "Policy", "Profile", "Replay", "action", "collection", "guarded", "item", "policy_of", "singleton"]
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Word = TypeVar("Word", bound=StrEnum)
+
+
+class Action(StrEnum):
+    """What is done when a rule speaks."""
+
+    OFF = "off"
+    OBSERVE = "observe"  # a finding, nothing changes
+    REPAIR = "repair"  # the message is mended
+    REJECT = "reject"  # the request is refused before the app runs
+    REPLACE = "replace"  # the response is replaced
+
+
+class Profile(StrEnum):
+    """Which actions apply: look only; refuse and repair but never destroy a success; or fail loudly in tests."""
+
+    OBSERVE = "observe"
+    GUARD = "guard"
+    STRICT = "strict"
+
+
+def word(kind: type[Word], value: Any, name: str) -> Word:
+    """The member of an enumeration that `value` spells, or a ConfigError that names the nearest one."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"{name} = {value!r}: {nearest(str(value), [member.value for member in kind])}") from None
+
+
+def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """`kind(**values)`, with a ConfigError that names `where` and the nearest field for anything wrong."""
+    known = [each.name for each in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{where}: there is no field {name!r}: {nearest(name, known)}")
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """How repeated requests are answered. Times are seconds, sizes bytes.
+
+    Raises ConfigError for a value that cannot work.
+    """
+
+    keyed: bool = True  # honour Idempotency-Key on POST, PATCH, PUT and DELETE
+    keyless: bool | None = None  # PUT without a key; None: on for ITEM, SINGLETON and STORE, as their meaning is known
+    required: bool = False  # refuse POST and PATCH without a key (400): only where every client was told to send one
+    window: float = 30.0  # how long a keyless answer is replayed: longer than quick retries, short for a state
+    keep: float = 86_400.0  # how long a keyed answer is replayed: a day covers a client's retries overnight
+    lease: float = 10.0  # how long a claim outlives its last renewal: a crashed process frees the key this soon
+    wait: float | None = None  # how long a keyed twin waits for the running one; None: 409 at once, keyless: 5 s
+    on_error: Literal["keep", "release"] | None = None  # fate of a 5xx; None: kept for POST and PATCH, released for others
+    after_crash: Literal["unknown", "rerun"] = "unknown"  # POST and PATCH whose outcome nobody knows: 409, or run again
+    max_request: int = 1 << 20  # request content above this goes to a file while it is fingerprinted
+    max_response: int = 1 << 20  # answers above this are not kept, only that they happened
+    authorize: Callable[[Any], Any] | None = None  # asked before each replay: a replay skips the handler's own checks
+    fingerprint: Literal["bytes", "json"] = "bytes"  # json: members in another order are the same request
+    release: frozenset[int] = frozenset()  # further statuses after which the same key may run again
+
+    def __post_init__(self) -> None:
+        for name in ("window", "keep", "lease"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+                raise ConfigError(f"replay.{name} = {value!r}: seconds, more than zero")
+            object.__setattr__(self, name, float(value))
+        if self.window > self.keep:
+            raise ConfigError(f"replay.window ({self.window} s) is longer than replay.keep ({self.keep} s)")
+        if self.wait is not None:
+            if not isinstance(self.wait, (int, float)) or self.wait < 0:
+                raise ConfigError(f"replay.wait = {self.wait!r}: seconds, or None for the default")
+            object.__setattr__(self, "wait", float(self.wait))
+        for name in ("max_request", "max_response"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ConfigError(f"replay.{name} = {value!r}: a number of bytes")
+        for name, words in (
+            ("on_error", ("keep", "release", None)),
+            ("after_crash", ("unknown", "rerun")),
+            ("fingerprint", ("bytes", "json")),
+        ):
+            if getattr(self, name) not in words:
+                known = [each for each in words if each]
+                raise ConfigError(f"replay.{name} = {getattr(self, name)!r}: {nearest(str(getattr(self, name)), known)}")
+        if self.authorize is not None and not callable(self.authorize):
+            raise ConfigError(f"replay.authorize = {self.authorize!r}: a callable that takes the request")
+        if self.required and not self.keyed:
+            raise ConfigError("replay.required needs replay.keyed")
+        object.__setattr__(self, "release", _statuses(self.release, "replay.release"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one route template promises. Every field left alone keeps what the guard infers."""
+
+    kind: Kind | None = None  # None: inferred from the route table
+    put: Literal["refuse", "allow"] = "refuse"  # allow: PUT really replaces this whole collection
+    methods: frozenset[str] = frozenset()  # methods that this route takes although the router does not show them
+    statuses: Mapping[str, frozenset[int]] = field(default_factory=dict)  # method -> its only 2xx and 3xx here
+    replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
+    location: str | None = None  # template of what POST creates, filled from the JSON answer
+    accept_patch: tuple[str, ...] = ()  # media types of PATCH (RFC 5789 section 3.1), told in OPTIONS
+    rules: Mapping[str, Action] = field(default_factory=dict)  # rule id -> action, instead of the profile's
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if self.kind is not None:
+            put(self, "kind", word(Kind, self.kind, "kind"))
+        if self.put not in ("refuse", "allow"):
+            raise ConfigError(f"put = {self.put!r}: {nearest(str(self.put), ['refuse', 'allow'])}")
+        put(self, "methods", frozenset(self.methods))
+        put(self, "accept_patch", tuple(self.accept_patch))
+        put(self, "statuses", {name: _statuses(codes, f"statuses.{name}") for name, codes in self.statuses.items()})
+        for name in self.statuses:
+            if name not in METHODS and name not in self.methods:
+                raise ConfigError(f"statuses.{name}: {nearest(name, METHODS)}")
+        put(self, "rules", {rule: word(Action, value, f"rules.{rule}") for rule, value in self.rules.items()})
+        if isinstance(self.replay, Mapping):
+            put(self, "replay", build(Replay, self.replay, "replay"))
+        elif self.replay is not None and not isinstance(self.replay, Replay):
+            raise ConfigError(f"replay = {self.replay!r}: a Replay, or None where the app handles Idempotency-Key itself")
+        if self.location is not None and not (isinstance(self.location, str) and self.location.startswith("/")):
+            raise ConfigError(f"location = {self.location!r}: a path template such as '/customers/{{id}}'")
+
+
+def _statuses(codes: Any, name: str) -> frozenset[int]:
+    try:
+        found = frozenset(codes)
+    except TypeError:
+        raise ConfigError(f"{name} = {codes!r}: a set of status codes such as {{200, 204}}") from None
+    for code in found:
+        if not isinstance(code, int) or not 200 <= code <= 599:
+            raise ConfigError(f"{name}: {code!r} is not a final status code (200 to 599)")
+    return found
+
+
+def collection(**promises: Any) -> Policy:
+    """A resource with members: POST creates one of them, PUT is refused."""
+    return build(Policy, {"kind": Kind.COLLECTION, **promises}, "collection()")  # type: ignore[no-any-return]
+
+
+def item(**promises: Any) -> Policy:
+    """One member of a collection: PUT replaces it, and a repeated PUT is answered from the store."""
+    return build(Policy, {"kind": Kind.ITEM, **promises}, "item()")  # type: ignore[no-any-return]
+
+
+def singleton(**promises: Any) -> Policy:
+    """A resource that is one of its kind, such as `/me`."""
+    return build(Policy, {"kind": Kind.SINGLETON, **promises}, "singleton()")  # type: ignore[no-any-return]
+
+
+def action(**promises: Any) -> Policy:
+    """Something to do rather than something to store: POST does it, and owes no Location."""
+    return build(Policy, {"kind": Kind.ACTION, **promises}, "action()")  # type: ignore[no-any-return]
+
+
+ATTRIBUTE = "__verbguard__"
+
+
+def guarded(policy: Policy) -> Callable[[Endpoint], Endpoint]:
+    """The decorator spelling of a policy. The endpoint is returned as it is, so the order of decorators does not matter."""
+    if not isinstance(policy, Policy):
+        raise ConfigError(f"guarded({policy!r}): a Policy, such as item() or action(replay=Replay(required=True))")
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, ATTRIBUTE, policy)
+        return endpoint
+
+    return mark
+
+
+def policy_of(endpoint: Any, method: str = "") -> Policy | None:
+    """The policy that `guarded` left on an endpoint, also below partials, wrappers, bound methods and class views.
+
+    A class view may carry one policy as a whole and others on its methods; the method's own comes first.
+    """
+    for _ in range(32):  # no chain of wrappers is longer; a mock would go on for ever
+        if endpoint is None:
+            break
+        if isinstance(endpoint, type) and method and (own := policy_of(getattr(endpoint, method.lower(), None))):
+            return own
+        found = getattr(endpoint, "__dict__", {}).get(ATTRIBUTE)
+        if isinstance(found, Policy):
+            return found
+        links = (getattr(endpoint, name, None) for name in ("view_class", "__wrapped__", "func", "__func__"))
+        endpoint = next((inner for inner in links if inner is not None), None)
+    return None

@@ -1,0 +1,180 @@
+"""What a replay store is asked and what it says: claims, outcomes, and the record of an answer as bytes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from struct import Struct
+
+from verbguard.http import Headers, Response
+
+__all__ = ["Busy", "Claim", "Clash", "Done", "Outcome", "Record", "State", "Touch", "Unknown", "Won", "canonical"]
+
+
+class Touch:
+    """Which states an unsafe request may change, as the paths that it names.
+
+    Every path ages itself and its ancestors; all but the `spared` one age what lies below them too. Paths are canonical:
+    two spellings of one resource must never get two generations, while two resources may share one at the price of a replay.
+    """
+
+    __slots__ = ("chains", "named", "spares", "target")
+
+    def __init__(self, path: str, *, spares: bool = False, also: tuple[str, ...] = ()) -> None:
+        self.target = chain(path)
+        self.spares = spares  # a POST on a COLLECTION leaves the existing members as they are
+        self.chains = [self.target, *map(chain, also)] if also else [self.target]
+        self.named: list[list[str]] = []  # what the answer said that it changed; known at the end only
+
+    def name(self, path: str) -> None:
+        """The answer names another resource that this request changed."""
+        self.named.append(chain(path))
+
+
+def chain(path: str) -> list[str]:
+    """The canonical path after each of its ancestors, the root first: `["", "/items", "/items/7"]`."""
+    found = [""]
+    here = ""
+    for segment in path.split("/"):
+        if segment:
+            here += "/" + canonical(segment)
+            found.append(here)
+    return found
+
+
+def canonical(segment: str) -> str:
+    """One spelling for the spellings that converters take for one value: `07`, `+7` and `7.0` are 7, a UUID has no dashes."""
+    if segment.isascii() and segment.isalnum() and segment[0] != "0" and segment.islower() or segment.isdecimal():
+        return segment.lstrip("0") or "0"
+    folded = segment.strip().casefold()
+    try:
+        number = float(folded.replace("_", ""))
+        return str(int(number)) if number == int(number) else str(number)
+    except (ValueError, OverflowError):
+        return "".join(filter(str.isalnum, folded)).lstrip("0") or folded
+
+
+class Claim:
+    """The question put to a store before a request runs.
+
+    `ident` names the record, `fingerprint` the request. `rerun` says whether a run whose outcome nobody knows may be
+    repeated. Times are seconds; `keep` counts from completion.
+    """
+
+    __slots__ = ("fingerprint", "ident", "keep", "keyless", "lease", "rerun", "touch")
+
+    def __init__(
+        self,
+        ident: bytes,
+        fingerprint: bytes,
+        touch: Touch | None = None,
+        *,
+        keyless: bool = False,
+        rerun: bool = False,
+        lease: float = 10.0,
+        keep: float = 86_400.0,
+    ) -> None:
+        self.ident = ident
+        self.fingerprint = fingerprint
+        self.touch = touch
+        self.keyless = keyless
+        self.rerun = rerun
+        self.lease = lease
+        self.keep = keep
+
+
+class Won:
+    """The claim is ours until the lease runs out. `token` fences: it only grows, and a store refuses an older one."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+
+class Done:
+    """The request has run; here is what is kept of its answer."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+
+class Busy:
+    """The same request is running; its lease has `left` seconds."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+
+
+class Clash:
+    """The key belongs to another request."""
+
+    __slots__ = ()
+
+
+class Unknown:
+    """The request ran, or part of it, and nobody knows with what outcome."""
+
+    __slots__ = ()
+
+
+Outcome = Won | Done | Busy | Clash | Unknown
+
+
+class State(IntEnum):
+    """How much of an answer is kept."""
+
+    WHOLE = 1
+    TOO_LARGE = 2  # only the status and Location: the content exceeded the bound or was a stream
+    BROKEN = 3  # the answer ended before it was complete
+
+
+_HEAD = Struct("<BBHI")  # version, state, status, length of the field lines
+_VERSION = 1
+
+
+class Record:
+    """A stored answer. Field lines are ordered pairs, repeated ones kept; the layout carries a version for rolling deploys."""
+
+    __slots__ = ("body", "headers", "state", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"", state: State = State.WHOLE) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.state = state
+
+    def parts(self) -> tuple[bytes, bytes, bytes]:
+        """The record as bytes, in pieces, so that a store can put its own in front without a copy.
+
+        Raises ValueError for field lines that cannot be framed; such an answer must not be stored.
+        """
+        lines = b"\n".join([name + b":" + value for name, value in self.headers])
+        if lines.count(b"\n") != max(len(self.headers) - 1, 0):
+            raise ValueError("a field line holds a line feed")
+        return _HEAD.pack(_VERSION, self.state, self.status, len(lines)), lines, self.body
+
+    @classmethod
+    def unpack(cls, data: bytes, start: int = 0) -> Record:
+        """The record that `parts` made, read from `start`. Raises ValueError for anything else."""
+        if len(data) < start + _HEAD.size:
+            raise ValueError("a record is longer than this")
+        version, state, status, length = _HEAD.unpack_from(data, start)
+        body = start + _HEAD.size + length
+        if version != _VERSION or len(data) < body:
+            raise ValueError(f"not a record of version {_VERSION}")
+        lines = data[start + _HEAD.size : body]
+        headers: Headers = [_pair(line) for line in lines.split(b"\n")] if lines else []
+        return cls(status, headers, data[body:], State(state))
+
+    def response(self) -> Response:
+        """The kept answer as a response."""
+        return Response(self.status, self.headers, self.body)
+
+
+def _pair(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name, value

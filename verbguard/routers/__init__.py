@@ -1,0 +1,1 @@
+"""Frameworks' own routers, read and asked: all knowledge of their route tables is here."""

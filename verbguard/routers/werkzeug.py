@@ -1,0 +1,117 @@
+"""Werkzeug's route table, as Flask has it. Nothing here imports them: an app that uses them has done so already."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from verbguard.http import Request
+from verbguard.routes import Route
+
+__all__ = ["WerkzeugRouter", "router_of"]
+
+
+def router_of(app: Any) -> WerkzeugRouter | None:
+    """The router of a Flask app, given the app or its bound `wsgi_app`; None for anything else."""
+    flask = sys.modules.get("flask.app")
+    if flask is None:
+        return None
+    for candidate in (app, getattr(app, "__self__", None)):
+        if isinstance(candidate, flask.Flask):
+            return WerkzeugRouter(candidate)
+    return None
+
+
+class WerkzeugRouter:
+    """The url_map of a Flask app. See `verbguard.routes.Router`."""
+
+    declared_order = False  # Werkzeug prefers the most specific rule
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._routes: dict[int, Route] = {}
+        self._version: object = None
+
+    def routes(self) -> list[Route]:
+        rules = [rule for rule in self._app.url_map.iter_rules() if not rule.websocket and not rule.build_only]
+        self._routes = {id(rule): self._route(rule) for rule in rules}
+        found = list(self._routes.values())
+        return found + [loose for rule in rules if (loose := self._loose(rule)) is not None]
+
+    def _route(self, rule: Any) -> Route:
+        return Route(
+            template=_template(rule),
+            methods=None if rule.methods is None else frozenset(rule.methods),
+            endpoint=self._app.view_functions.get(rule.endpoint),
+            exact=not rule._converters and rule.subdomain in (None, "") and not rule.host,
+            native=rule.rule,
+        )
+
+    def _loose(self, rule: Any) -> Route | None:
+        """A rule that is not strict about its slash takes the path without it as well."""
+        if rule.strict_slashes or not rule.rule.endswith("/") or rule.rule == "/":
+            return None
+        route = self._routes[id(rule)]
+        return Route(
+            template=route.template.rstrip("/"),
+            methods=route.methods,
+            endpoint=route.endpoint,
+            exact=False,
+            native=rule.rule,
+        )
+
+    def version(self) -> object:
+        return len(self._app.url_map._rules)
+
+    def matching(self, request: Request) -> list[Route]:
+        from werkzeug.exceptions import HTTPException, MethodNotAllowed
+        from werkzeug.routing import RequestRedirect
+
+        adapter = self._adapter(request)
+        found: dict[int, Route] = {}
+        methods = [request.method]
+        while methods:
+            try:
+                rule, _ = adapter.match(method=methods.pop(0), return_rule=True)
+            except MethodNotAllowed as refused:
+                if not found and not methods:
+                    methods = sorted(set(refused.valid_methods or ()) - {request.method})
+                    if not methods:
+                        break
+                continue
+            except RequestRedirect:
+                continue
+            except HTTPException:
+                break
+            route = self._routes.get(id(rule))
+            if route is not None and id(route) not in found:
+                found[id(route)] = route
+                if len(found) == 1:
+                    methods = sorted(set(adapter.allowed_methods()) - {request.method, *(route.methods or ())})
+        return list(found.values())
+
+    def _adapter(self, request: Request) -> Any:
+        environ = getattr(request, "environ", None)
+        if environ is not None:
+            return self._app.url_map.bind_to_environ(environ, server_name=self._app.config.get("SERVER_NAME"))
+        return self._app.url_map.bind("localhost", script_name=request.prefix or "/", path_info=request.path)
+
+    def native_allow(self, routes: Sequence[Route], method: str) -> str | None:
+        found: set[str] = set()
+        for route in routes:
+            found |= route.methods or frozenset()
+        return ", ".join(sorted(found - {method}))
+
+
+def _template(rule: Any) -> str:
+    """The rule's path with braces. A converter that spans slashes takes the rest of the path."""
+    out = ""
+    for dynamic, data in rule._trace:
+        if dynamic:
+            converter = rule._converters.get(data)
+            out += "{" + data + ("}" if converter is None or converter.part_isolating else ":path}")
+        elif data != "|":
+            out += data
+    out = out.partition("|")[2] if "|" in out else out
+    return out if out.startswith("/") else "/" + out

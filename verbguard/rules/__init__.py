@@ -1,0 +1,177 @@
+"""Rules: one fact of HTTP each, as a small function with an id that stays.
+
+A rule finds; it never raises and never does anything. What is done about a finding is its action: the profile's, unless
+a policy names another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from verbguard.http import Headers, Response
+from verbguard.policy import Action, Policy, Profile
+from verbguard.routes import Kind
+
+__all__ = ["CATALOGUE", "Answer", "Content", "Finding", "Rule", "Target", "When", "catalogue", "declare", "rule"]
+
+
+class When(Enum):
+    """The moment of an exchange at which a rule looks."""
+
+    REQUEST = "request"  # the head of the request, before anything is read
+    STATUS = "status"  # the status and fields of the answer
+    CONTENT = "content"  # the answer with its content
+    FRAMING = "framing"  # the status that is really sent
+    REPLAY = "replay"  # while a claim is judged; the exchange itself speaks
+
+
+class Content(Enum):
+    """How much of an answer's content a rule has to see."""
+
+    NONE = 0
+    FIRST = 1  # whether there is any
+    JSON = 2  # all of it, when it is JSON below a bound
+
+
+class Answer:
+    """What a rule sees of the app's answer; `body` is None where the content is not known, or not yet."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+@dataclass(slots=True)
+class Finding:
+    """A rule that spoke. Observers get it with `rule`, `action`, `method`, `template` and `status` filled in.
+
+    `status` is what the client sees when the rule rejects or replaces, otherwise the status that was found. The other
+    fields are the mend: `answer` a whole response, `set_status`, `drop` and `add` a repair of the message.
+    """
+
+    message: str
+    rule: str = ""
+    action: Action = Action.OBSERVE
+    method: str = ""
+    template: str = ""
+    status: int = 0
+    headers: Headers = field(default_factory=list, repr=False)
+    answer: Response | None = field(default=None, repr=False)
+    set_status: int = field(default=0, repr=False)
+    drop: frozenset[bytes] = field(default=frozenset(), repr=False)
+    add: Headers = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is known of a resource when a request with one method reaches it."""
+
+    method: str
+    template: str
+    kind: Kind
+    policy: Policy
+    allow: frozenset[str]  # every method that the resource takes; empty when nothing is known
+    mapped: bool  # whether the application's routes are known at all
+    child: str | None = None  # the template of this collection's members
+    child_parameter: str | None = None
+    resolves: Callable[[str], bool] = field(default=lambda path: False, repr=False)  # does GET find something there?
+
+
+Check = Callable[..., Finding | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule's facts. `default` is its action in the `guard` profile, `strict` in `strict`; `observe` only finds."""
+
+    id: str
+    title: str
+    cites: str
+    when: When
+    check: Check = field(repr=False)
+    methods: frozenset[str] | None = None
+    statuses: frozenset[int] | None = None
+    fields: frozenset[bytes] | None = None  # a request rule speaks only when one of these fields is present
+    content: Content = Content.NONE
+    default: Action = Action.OBSERVE
+    strict: Action = Action.OBSERVE
+    routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
+    map_needed: bool = False  # without the application's routes it only observes
+
+    def action(self, profile: Profile, policy: Policy, mapped: bool = True) -> Action:
+        """What is done when this rule speaks under a profile and a policy."""
+        chosen = policy.rules.get(self.id)
+        if chosen is not None:
+            return chosen
+        if profile is Profile.OBSERVE or (self.map_needed and not mapped):
+            return Action.OBSERVE if self.default is not Action.OFF or self.strict is not Action.OFF else Action.OFF
+        return self.default if profile is Profile.GUARD else self.strict
+
+    def concerns(self, method: str, status: int) -> bool:
+        """Whether a response rule has anything to say of this method and status."""
+        return (self.methods is None or method in self.methods) and (self.statuses is None or status in self.statuses)
+
+
+CATALOGUE: dict[str, Rule] = {}
+
+
+def rule(
+    id: str,
+    title: str,
+    *,
+    cites: str,
+    when: When,
+    methods: Collection[str] | None = None,
+    statuses: Collection[int] | None = None,
+    fields: Collection[bytes] | None = None,
+    content: Content = Content.NONE,
+    default: Action = Action.OBSERVE,
+    strict: Action | None = None,
+    routine: bool = False,
+    map_needed: bool = False,
+) -> Callable[[Check], Rule]:
+    """Enter a function into the catalogue. The function's docstring is the rule's page."""
+
+    def enter(check: Check) -> Rule:
+        assert id not in CATALOGUE, f"{id} is taken"
+        CATALOGUE[id] = found = Rule(
+            id=id,
+            title=title,
+            cites=cites,
+            when=when,
+            check=check,
+            methods=None if methods is None else frozenset(methods),
+            statuses=None if statuses is None else frozenset(statuses),
+            fields=None if fields is None else frozenset(fields),
+            content=content,
+            default=default,
+            strict=default if strict is None else strict,
+            routine=routine,
+            map_needed=map_needed,
+        )
+        return found
+
+    return enter
+
+
+def declare(id: str, title: str, *, cites: str, default: Action, strict: Action | None = None, routine: bool = False) -> Rule:
+    """Enter a rule that the exchange itself applies while it judges a claim."""
+
+    def never(*_: Any) -> None:
+        return None
+
+    return rule(id, title, cites=cites, when=When.REPLAY, default=default, strict=strict, routine=routine)(never)
+
+
+def catalogue() -> dict[str, Rule]:
+    """Every rule by its id, in the order of the families."""
+    from verbguard.rules import allow, framing, methods, post, put, replaying, status
+
+    del allow, framing, methods, post, put, replaying, status
+    return CATALOGUE

@@ -1,0 +1,205 @@
+"""Status codes stay inside their method's table."""
+
+from __future__ import annotations
+
+from verbguard.http import Request, header
+from verbguard.methods import SAFE, may_answer
+from verbguard.policy import Action
+from verbguard.replay import PRECONDITIONS
+from verbguard.rules import Answer, Content, Finding, Target, When, rule
+
+
+def admitted(target: Target, status: int) -> bool:
+    """Whether the table, or the route's own, lets this method answer so."""
+    own = target.policy.statuses.get(target.method)
+    if own is not None and 200 <= status < 400:
+        return status in own
+    return may_answer(target.method, status)
+
+
+def without_content(response: Answer) -> bool:
+    """Whether the answer is known to have no content."""
+    return response.body == b""
+
+
+@rule("status-100-599", "A code that is none", cites="RFC 9110 15", when=When.STATUS, default=Action.REPLACE)
+def status_100_599(request: Request, response: Answer, target: Target) -> Finding | None:
+    """Codes outside 100 to 599 are invalid; servers drop the connection on some and pass others on. It becomes a 500."""
+    if 100 <= response.status <= 599:
+        return None
+    return Finding(f"The app answered {response.status}, which is not a status code.", status=500)
+
+
+@rule(
+    "status-final-not-1xx",
+    "A final answer that is interim",
+    cites="RFC 9110 15.2",
+    when=When.STATUS,
+    statuses=range(100, 200),
+    default=Action.REPLACE,
+)
+def status_final(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A client that gets 1xx goes on waiting for the final answer. 101 is left alone where the client asked to upgrade."""
+    if response.status == 101 and request.get(b"upgrade") is not None:
+        return None
+    return Finding(f"The app's final answer was {response.status}, an interim one.", status=500)
+
+
+@rule(
+    "no-205-elsewhere",
+    "205 is for forms",
+    cites="RFC 9110 15.3.6",
+    when=When.STATUS,
+    statuses={205},
+    default=Action.REPAIR,
+)
+def reset_content(request: Request, response: Answer, target: Target) -> Finding | None:
+    """205 asks a user agent to reset the form that it sent; only POST has one. The plain word for done is 204."""
+    if admitted(target, 205):
+        return None
+    return Finding("205 has no meaning here; 204 says the same.", set_status=204)
+
+
+@rule(
+    "safe-no-state-status",
+    "201 where nothing can be created",
+    cites="RFC 9110 9.2.1, 15.3.2",
+    when=When.CONTENT,
+    content=Content.FIRST,
+    statuses={201},
+    default=Action.REPAIR,
+)
+def nothing_created(request: Request, response: Answer, target: Target) -> Finding | None:
+    """GET, HEAD, OPTIONS and DELETE create nothing. The answer becomes 200, or 204 when it has no content."""
+    if target.method not in ("GET", "HEAD", "DELETE", "OPTIONS") or admitted(target, 201):
+        return None
+    status = 204 if without_content(response) and target.method != "HEAD" else 200
+    return Finding(f"201 has no meaning for {target.method}; it becomes {status}.", set_status=status)
+
+
+@rule(
+    "status-transformed-by-proxy",
+    "203 and 226 are not an app's",
+    cites="RFC 9110 15.3.4",
+    when=When.STATUS,
+    statuses={203, 226},
+    default=Action.REPAIR,
+)
+def transformed(request: Request, response: Answer, target: Target) -> Finding | None:
+    """203 is what a transforming proxy makes of a 200, 226 answers A-IM. From an app they mean 200."""
+    if admitted(target, response.status) or (response.status == 226 and request.get(b"a-im") is not None):
+        return None
+    return Finding(f"{response.status} does not come from an origin; it becomes 200.", set_status=200)
+
+
+@rule(
+    "status-206-needs-range",
+    "206 without Range",
+    cites="RFC 9110 14.2, 15.3.7",
+    when=When.STATUS,
+    methods={"GET", "QUERY"},
+    statuses={206},
+    strict=Action.REPLACE,
+)
+def partial_unasked(request: Request, response: Answer, target: Target) -> Finding | None:
+    """206 answers a request that carried Range; a client that asked for all takes the part for the whole."""
+    if request.get(b"range") is not None:
+        return None
+    return Finding("206 answers a request without Range.", status=500)
+
+
+@rule(
+    "status-206-complete",
+    "206 that is complete",
+    cites="RFC 9110 14.2, 15.3.7",
+    when=When.STATUS,
+    statuses={206},
+    default=Action.REPAIR,
+)
+def partial_complete(request: Request, response: Answer, target: Target) -> Finding | None:
+    """Ranges exist for GET and QUERY. To another method a 206 that names no range is a complete answer: 200."""
+    if admitted(target, 206) or header(response.headers, b"content-range") is not None:
+        return None
+    return Finding(f"206 has no meaning for {target.method}; a complete answer is 200.", set_status=200)
+
+
+@rule(
+    "status-304-needs-precondition",
+    "304 without a condition",
+    cites="RFC 9110 15.4.5, 13.1.2",
+    when=When.STATUS,
+    methods={"GET", "HEAD", "QUERY"},
+    statuses={304},
+    strict=Action.REPLACE,
+)
+def not_modified(request: Request, response: Answer, target: Target) -> Finding | None:
+    """304 answers a conditional GET or HEAD; a client without a stored answer has nothing that it could mean."""
+    if request.get(b"if-none-match") is not None or request.get(b"if-modified-since") is not None:
+        return None
+    return Finding("304 answers an unconditional request.", status=500)
+
+
+@rule(
+    "if-none-match-unsafe-412",
+    "304 to an unsafe method",
+    cites="RFC 9110 13.1.2",
+    when=When.STATUS,
+    statuses={304},
+    default=Action.REPAIR,
+)
+def unsafe_not_modified(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A failed precondition on an unsafe method is 412. A 304 without one can only mean that there was nothing to do: 204."""
+    if target.method in SAFE or admitted(target, 304):
+        return None
+    status = 412 if any(request.get(name) is not None for name in PRECONDITIONS) else 204
+    return Finding(f"304 has no meaning for {target.method}; it becomes {status}.", set_status=status)
+
+
+@rule(
+    "delete-200-has-content",
+    "DELETE 200 without content",
+    cites="RFC 9110 9.3.5",
+    when=When.CONTENT,
+    content=Content.FIRST,
+    methods={"DELETE"},
+    statuses={200},
+    default=Action.REPAIR,
+)
+def delete_200(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A DELETE that is done and has nothing to say answers 204; 200 promises content about what was done."""
+    if not without_content(response) or not admitted(target, 204):
+        return None
+    return Finding("DELETE 200 without content is 204.", set_status=204)
+
+
+@rule(
+    "patch-412-had-precondition",
+    "412 without a precondition",
+    cites="RFC 9110 15.5.13, RFC 5789 2.2",
+    when=When.STATUS,
+    statuses={412},
+)
+def had_precondition(request: Request, response: Answer, target: Target) -> Finding | None:
+    """412 says that a condition of the request was false; a conflict with the resource's state is 409."""
+    names = (*PRECONDITIONS, b"if-modified-since", b"if-range")
+    if any(request.get(name) is not None for name in names):
+        return None
+    return Finding("412 answers a request without a precondition; a conflict with the state is 409.")
+
+
+@rule(
+    "status-method-table",
+    "A code without meaning for the method",
+    cites="RFC 9110 9.3, 15",
+    when=When.STATUS,
+    strict=Action.REPLACE,
+)
+def method_table(request: Request, response: Answer, target: Target) -> Finding | None:
+    """The answer's code has no meaning for this method; a generic client will do the wrong thing with it.
+
+    A route that means it lists it: `statuses={"PUT": {200, 204, 207}}`. In `strict` the answer is replaced by a 500, so
+    that a test fails.
+    """
+    if admitted(target, response.status):
+        return None
+    return Finding(f"{response.status} has no meaning for {target.method} here.", status=500)

@@ -1,0 +1,716 @@
+"""The WSGI adapter: an environ in, an iterable out. Read it beside asgi.py, which makes the same calls in the same order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
+from time import monotonic
+from typing import Any
+
+from verbguard.errors import StoreError
+from verbguard.exchange import Exchange
+from verbguard.guard import Guard, Plan
+from verbguard.http import Headers, Request, Response, quoted_path, reason
+from verbguard.policy import Action, Policy, Profile
+from verbguard.records import Busy, Claim, Done, Outcome, Record, State
+from verbguard.renewal import renewer
+from verbguard.replay import CREDENTIALS, IDEMPOTENCY_KEY, PRECONDITIONS
+from verbguard.routes import Router
+from verbguard.rules import Content, Finding, catalogue, replaying
+from verbguard.spool import PIECE, Spool
+from verbguard.stores import Store
+from verbguard.stores import open as open_store
+from verbguard.workers import several_workers
+
+__all__ = ["GuardMiddleware"]
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+WAITERS = 32  # twins that may wait at once: each one holds a thread of the server's
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
+
+
+def _environ_name(name: bytes) -> str:
+    plain = name.decode("latin-1").upper().replace("-", "_")
+    return plain if plain in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + plain
+
+
+class _EnvironNames(dict[bytes, str]):
+    """Field name -> where an environ has it."""
+
+    def __missing__(self, name: bytes) -> str:
+        return self.setdefault(name, _environ_name(name))
+
+
+_ENVIRON = _EnvironNames()
+
+
+def _special() -> dict[str, bytes]:
+    """Where the fields are that plans ask for by name: the rest of an environ need not be looked at."""
+    names = {IDEMPOTENCY_KEY, *PRECONDITIONS, *CREDENTIALS}
+    for rule in catalogue().values():
+        names |= rule.fields or frozenset()
+    return {_ENVIRON[name]: name for name in names} | {"REMOTE_USER": b"remote-user"}
+
+
+_SPECIAL = _special()
+_SPECIAL_KEYS = _SPECIAL.keys()
+
+
+class WsgiRequest(Request):
+    """A request as the environ shows it."""
+
+    __slots__ = ("_names", "environ")
+
+    def __init__(self, environ: Environ, path: str, prefix: str) -> None:
+        self.environ = environ
+        self.method = environ["REQUEST_METHOD"]
+        self.path = path
+        self.prefix = prefix
+        self.query = environ.get("QUERY_STRING", "").encode("latin-1")
+        self._names: set[bytes] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        found = []
+        for key, value in self.environ.items():
+            if key.startswith("HTTP_"):
+                found.append((key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")))
+            elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+                found.append((key.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")))
+        return found
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        return dict(self.headers)
+
+    @property
+    def names(self) -> Any:
+        """The names that are present among those that a plan asks for."""
+        names = self._names
+        if names is None:
+            names = self._names = {_SPECIAL[key] for key in self.environ.keys() & _SPECIAL_KEYS}
+        return names
+
+    def get(self, name: bytes) -> bytes | None:
+        value = self.environ.get(_ENVIRON[name])
+        if value is None:
+            return (
+                self.environ["REMOTE_USER"].encode("latin-1")
+                if name == b"remote-user" and "REMOTE_USER" in self.environ
+                else None
+            )
+        if not value and name in (b"content-type", b"content-length"):
+            return None
+        return value.encode("latin-1")  # type: ignore[no-any-return]
+
+    def drop(self, names: frozenset[bytes]) -> None:
+        for name in names:
+            self.environ.pop(_ENVIRON[name], None)
+        self._names = None
+
+    @property
+    def target(self) -> bytes:
+        path = quoted_path(self.prefix + self.path).encode("ascii")
+        return path + b"?" + self.query if self.query else path
+
+    @property
+    def client_certificate(self) -> bytes | None:
+        certificate = self.environ.get("SSL_CLIENT_CERT")
+        return certificate.encode("latin-1") if certificate else None
+
+    @property
+    def http2(self) -> bool:
+        return self.environ.get("SERVER_PROTOCOL", "HTTP/1.1") not in ("HTTP/1.0", "HTTP/1.1")
+
+
+def decoded(path: str) -> str:
+    """A WSGI path, bytes in disguise, as text (PEP 3333)."""
+    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+
+
+class GuardMiddleware:
+    """HTTP's verb semantics around a WSGI app.
+
+    The arguments are those of `verbguard.guard`; `router` is the app's own router where one can be read. Raises
+    ConfigError for arguments that cannot be meant; what needs the app's routes is checked when they are first read.
+    """
+
+    __verbguard_layer__ = True
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        policies: Mapping[str, Policy] | None = None,
+        default: Policy | None = None,
+        profile: str | Profile = Profile.GUARD,
+        store: Store | str | None = None,
+        principal: Callable[[Any], Any] | None = None,
+        observers: Iterable[Callable[[Finding], Any]] = (),
+        router: Router | None = None,
+    ) -> None:
+        self.app = app
+        self.guard = Guard(policies, default, profile, principal, observers)
+        self.store = open_store(store or "memory://") if store is None or isinstance(store, str) else store
+        self.router = router or _router_of(app)
+        self._waiting = 0
+        self._pending = True
+        if self.router is None or _has_own_routes(self.router):
+            self.guard.compile(self.router)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "app":
+            raise AttributeError(name)
+        return getattr(self.app, name)
+
+    # ---- start-up
+
+    def _prepare(self, environ: Environ) -> None:
+        """Read the routes again: they are complete at the first request, WSGI has no earlier moment."""
+        if self.router is not None:
+            self.guard.compile(self.router)
+        several = bool(environ.get("wsgi.multiprocess")) or several_workers()
+        self.guard.start(self.store.shared or not several)
+        self._pending = False
+
+    # ---- requests
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if "verbguard" in environ:
+            # another guard outside of this one acts already
+            return self.app(environ, start_response)
+        if self._pending:
+            self._prepare(environ)
+        path = environ.get("PATH_INFO") or "/"
+        if not path.isascii():
+            path = decoded(path)
+        prefix = environ.get("SCRIPT_NAME", "")
+        method = environ["REQUEST_METHOD"]
+        try:
+            resource = self.guard.find(path)
+            plan = resource.plans.get(method) if resource is not None else None
+            if plan is None:
+                plan = self.guard.settle(WsgiRequest(environ, path, prefix))
+        except Exception:
+            return self._faulty(environ, start_response, method)
+        if plan.passes:
+            return self.app(environ, start_response)
+        environ["verbguard"] = True
+        if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches):
+            return _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response).run()
+
+        lines = plan.lines
+        serving: _Serving | None = None
+        started = False
+
+        def checked(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal serving, started
+            started = True
+            if serving is None and not lines[status]:
+                return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
+            if serving is None:
+                serving = _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
+            return serving.start_response(status, headers, exc_info)
+
+        result = self.app(environ, checked)
+        if serving is not None:
+            return serving.sent(result)
+        return result if started else _Late(result, lambda: serving)
+
+    def _faulty(self, environ: Environ, start_response: StartResponse, method: str) -> Iterable[bytes]:
+        """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
+        answer = self.guard.fault(method)
+        return self.app(environ, start_response) if answer is None else reply(start_response, answer)
+
+
+def _router_of(app: Any) -> Router | None:
+    """The router of a Flask app, or of the app whose `wsgi_app` this is."""
+    from verbguard.routers.werkzeug import router_of
+
+    return router_of(app)
+
+
+def _has_own_routes(router: Router) -> bool:
+    """Whether routes were registered already, beside the one that Flask makes itself for static files."""
+    return any(not (route.native or "").endswith("<path:filename>") for route in router.routes())
+
+
+def reply(start_response: StartResponse, answer: Response) -> Iterable[bytes]:
+    """Send a whole answer."""
+    start_response(f"{answer.status} {reason(answer.status)}", _text(answer.headers))
+    return [answer.body]
+
+
+def _text(headers: Headers) -> list[tuple[str, str]]:
+    return [((name.title() if name.islower() else name).decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+class _Late:
+    """An app that calls start_response while its iterable is read: what it says decides there."""
+
+    def __init__(self, result: Iterable[bytes], serving: Callable[[], _Serving | None]) -> None:
+        self._result = result
+        self._serving = serving
+        self._pieces: Iterator[bytes] = self._read()
+
+    def _read(self) -> Iterator[bytes]:
+        iterator = iter(self._result)
+        for piece in iterator:
+            serving = self._serving()
+            if serving is not None:
+                yield from serving.rest(piece, iterator)
+                return
+            yield piece
+        serving = self._serving()
+        if serving is not None:
+            yield from serving.rest(b"", iterator)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        close = getattr(self._result, "close", None)
+        if close is not None:
+            close()
+
+
+class _Serving:
+    """One request on its way through: the exchange, and what WSGI makes of its decisions."""
+
+    __slots__ = (
+        "_answered",
+        "_head",
+        "_over",
+        "_saved",
+        "_settled",
+        "_start",
+        "_write",
+        "exchange",
+        "handle",
+        "middleware",
+        "spool",
+    )
+
+    def __init__(self, middleware: GuardMiddleware, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> None:
+        self.middleware = middleware
+        self.exchange = Exchange(middleware.guard, plan, request)
+        self.spool: Spool | None = None
+        self.handle = 0
+        self._start = start_response
+        self._head: tuple[str, list[tuple[str, str]], Headers, Any] | None = None  # the head of the answer while it is held
+        self._write: Callable[[bytes], Any] | None = None
+        self._answered = False  # a head has left
+        self._settled = False  # nothing is left to record
+        self._saved = False
+        self._over = False
+
+    # ---- the request
+
+    def run(self) -> Iterable[bytes]:
+        exchange = self.exchange
+        environ: Environ = exchange.request.environ  # type: ignore[attr-defined]
+        try:
+            answer = exchange.open()
+        except Exception:
+            return self.middleware._faulty(environ, self._start, exchange.request.method)
+        if answer is not None:
+            return reply(self._start, answer)
+        if exchange.mode:
+            content = self._read(environ)
+            if content is None:
+                return reply(self._start, exchange.incomplete())
+            if exchange.mode and (answer := self._claimed(content)) is not None:
+                self._close_spool()
+                return reply(self._start, answer)
+        return self._serve(environ)
+
+    def _read(self, environ: Environ) -> Any:
+        """All of the request's content, put back for the app; None when it ended before its declared length."""
+        declared = environ.get("CONTENT_LENGTH")
+        left = int(declared) if declared else -1
+        if left < 0 and not environ.get("wsgi.input_terminated"):
+            if "HTTP_TRANSFER_ENCODING" in environ:
+                self.exchange.unreadable()
+            return b""
+        bound = self.exchange.plan.replay.max_request
+        stream = environ["wsgi.input"]
+        if 0 <= left <= bound:
+            content = stream.read(left)
+            while len(content) < left:
+                piece = stream.read(left - len(content))
+                if not piece:
+                    return None
+                content += piece
+            environ["wsgi.input"] = BytesIO(content)
+            return content
+        spool = self.spool = Spool(bound)
+        while left != 0:
+            piece = stream.read(PIECE if left < 0 else min(PIECE, left))
+            if not piece:
+                break
+            spool.add(piece)
+            left -= len(piece) if left > 0 else 0
+        if left > 0:
+            return None
+        environ["wsgi.input"] = spool.file()
+        environ["CONTENT_LENGTH"] = str(spool.size)
+        environ["wsgi.input_terminated"] = True
+        return spool.content
+
+    def _claimed(self, content: Any) -> Response | None:
+        """Claim the request; the answer to send instead of running it, or None."""
+        exchange = self.exchange
+        try:
+            claim = exchange.claim(content)
+            if self.spool is not None:
+                self.spool.file()
+        except Exception:
+            return self._fault()
+        try:
+            outcome = self.middleware.store.claim(claim)
+            if type(outcome) is Busy and exchange.patience:
+                outcome = self._waited(claim, outcome)
+        except StoreError as error:
+            return exchange.store_down(error)
+        except Exception as error:
+            return exchange.store_down(error)
+        authorize = exchange.plan.replay.authorize
+        if type(outcome) is Done and authorize is not None and not authorize(exchange.request):
+            return exchange.forbidden()
+        answer = exchange.claimed(outcome)
+        if exchange.token:
+            self.handle = renewer.hold(self.middleware.store, claim, exchange.token)
+        return answer
+
+    def _waited(self, claim: Claim, outcome: Outcome) -> Outcome:
+        """Look again until the twin is done, this request's turn comes, or its patience ends."""
+        middleware = self.middleware
+        if middleware._waiting >= WAITERS:
+            return outcome
+        end = monotonic() + self.exchange.patience
+        pause = _FIRST_PAUSE
+        middleware._waiting += 1
+        try:
+            while type(outcome) is Busy and (left := end - monotonic()) > 0:
+                time.sleep(min(pause, left))
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+                outcome = middleware.store.claim(claim)
+        finally:
+            middleware._waiting -= 1
+        return outcome
+
+    def _fault(self) -> Response | None:
+        answer = self.middleware.guard.fault(self.exchange.request.method)
+        if answer is None:
+            self.exchange.unprotected()
+        return answer
+
+    # ---- the app
+
+    def _serve(self, environ: Environ) -> Iterable[bytes]:
+        exchange = self.exchange
+        touch = exchange.touch
+        if touch is not None and not exchange.token:
+            self.middleware.store.start(touch)
+        original = {**environ} if exchange.request.method == "HEAD" else None
+        try:
+            result = self.middleware.app(environ, self.start_response)
+            if original is not None and not exchange.status:
+                result = _begun(result)
+            if exchange.again and original is not None:
+                return self._as_get(result, original)
+            return self.sent(result)
+        except BaseException as error:
+            self._failed(error)
+            self._end()
+            self._close_spool()
+            raise
+
+    def _as_get(self, refused: Iterable[bytes], environ: Environ) -> Iterable[bytes]:
+        """Run the app as GET for its head only."""
+        _close(refused)
+        exchange = self.exchange
+        exchange.again = False
+        exchange.status = 0
+        result = self.middleware.app({**environ, "REQUEST_METHOD": "GET"}, self.start_response)
+        if not exchange.status:
+            result = _begun(result)
+        self._release_hold()
+        exchange.finished = True
+        _close(result)
+        self._end()
+        self._close_spool()
+        return []
+
+    def sent(self, result: Iterable[bytes]) -> Iterable[bytes]:
+        """The app's iterable, or what stands for it."""
+        exchange = self.exchange
+        if exchange.replaced is not None:
+            _close(result)
+            return self._replacement()
+        if type(result) in (list, tuple) and exchange.status:
+            return self._whole(result)  # type: ignore[arg-type]
+        wrapper = exchange.request.environ.get("wsgi.file_wrapper")  # type: ignore[attr-defined]
+        if isinstance(wrapper, type) and isinstance(result, wrapper) and exchange.status:
+            return self._file(result)
+        return _Body(self, result)
+
+    def _whole(self, result: list[bytes] | tuple[bytes, ...]) -> Iterable[bytes]:
+        """An answer that is all there: recorded before it is handed over, and handed over as it came."""
+        exchange = self.exchange
+        last = len(result) - 1
+        out = [exchange.content(piece, index < last) for index, piece in enumerate(result)] or [exchange.content(b"", False)]
+        if exchange.replaced is not None:
+            return self._replacement()
+        self._release_hold()
+        self._commit()
+        self._end()
+        self._close_spool()
+        if len(out) == len(result) and all(map(_same, out, result)):
+            return result
+        return [piece for piece in out if piece]
+
+    def _file(self, result: Iterable[bytes]) -> Iterable[bytes]:
+        """A file that the server sends itself; its content is never seen here."""
+        self.exchange.unseen()
+        self._release_hold()
+        self._commit()
+        self._end()
+        self._close_spool()
+        if self.exchange.dropping:
+            _close(result)
+            return []
+        return result
+
+    def rest(self, piece: bytes, iterator: Iterator[bytes]) -> Iterator[bytes]:
+        """What is sent of an answer whose head came late: this piece and the rest."""
+        if self.exchange.replaced is not None:
+            yield from self._replacement()
+            return
+        body = _Body(self, iterator)
+        first = self.piece(piece)
+        if first:
+            yield first
+        yield from body
+
+    # ---- the answer
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], Any]:
+        """The app's start_response: the head waits while the exchange holds it."""
+        if self._answered and exc_info is not None:
+            self._start(status, headers, exc_info)
+            return self.write
+        exchange = self.exchange
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        try:
+            exchange.answered(int(status[:3]), pairs)
+        except Exception:
+            self.middleware.guard.fault("GET")
+            exchange.status, exchange.holding = int(status[:3]), Content.NONE
+        self._head = (status, headers, pairs, exc_info)
+        if not exchange.again and exchange.replaced is None and exchange.holding is Content.NONE:
+            self._send_head()
+        return self.write
+
+    def _send_head(self) -> None:
+        assert self._head is not None
+        status, headers, pairs, exc_info = self._head
+        exchange = self.exchange
+        if int(status[:3]) != exchange.status:
+            status = f"{exchange.status} {reason(exchange.status)}"
+        if exchange.headers is not pairs:
+            headers = _text(exchange.headers)
+        self._head = None
+        self._answered = True
+        self._write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
+
+    def _release_hold(self) -> None:
+        if self._head is not None:
+            self.exchange.unheld()
+            if self.exchange.replaced is None:
+                self._send_head()
+
+    def _replacement(self) -> Iterable[bytes]:
+        answer = self.exchange.replaced
+        assert answer is not None
+        self.exchange.finished = True
+        self._commit()
+        self._end()
+        self._close_spool()
+        self._answered = True
+        self._start(f"{answer.status} {reason(answer.status)}", _text(answer.headers))
+        return [] if self.exchange.request.method == "HEAD" else [answer.body]
+
+    def write(self, piece: bytes) -> None:
+        """The write callable of PEP 3333, into the same stream of pieces."""
+        out = self.exchange.content(piece, True)
+        if self._head is not None and self.exchange.holding is Content.NONE and self.exchange.replaced is None:
+            self._send_head()
+        if out and self._write is not None:
+            self._write(out)
+
+    def piece(self, piece: bytes) -> bytes:
+        """One piece of the app's iterable; returns what of it may be sent now."""
+        exchange = self.exchange
+        last = exchange.last(piece)
+        out = exchange.content(piece, not last)
+        if self._head is not None and exchange.holding is Content.NONE and exchange.replaced is None:
+            self._send_head()
+        if last:
+            self._commit()
+            self._end()
+        return out
+
+    def ended(self) -> Iterable[bytes]:
+        """The app's iterable is exhausted; what is left to send."""
+        exchange = self.exchange
+        if not exchange.status:
+            self._failed(None)
+            return ()
+        out = b"" if exchange.finished else exchange.content(b"", False)
+        if exchange.replaced is not None and not self._answered:
+            return self._replacement()
+        self._release_hold()
+        self._commit()
+        self._end()
+        return (out,) if out else ()
+
+    # ---- the record
+
+    def _commit(self) -> None:
+        """The answer is complete: keep it, or let the claim go."""
+        if self.exchange.token and not self._settled:
+            self._keep(self.exchange.record())
+
+    def _failed(self, error: BaseException | None) -> None:
+        exchange = self.exchange
+        if not exchange.token:
+            return
+        if self._settled:
+            return
+        self._keep(exchange.failed(error is not None and not isinstance(error, Exception)))
+
+    def _keep(self, record: Record | None) -> None:
+        exchange, store = self.exchange, self.middleware.store
+        claim = exchange.claimed_as
+        assert claim is not None
+        self._settled = True
+        try:
+            if record is None:
+                kept = store.release(claim, exchange.token)
+            else:
+                try:
+                    kept = store.save(claim, exchange.token, record)
+                except ValueError:
+                    kept = store.save(claim, exchange.token, Record(record.status, [], b"", State.BROKEN))
+                self._saved = kept
+            if not kept:
+                exchange.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+        except Exception as error:
+            exchange.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+
+    def _end(self) -> None:
+        """The run is over, whatever became of it."""
+        if self._over:
+            return
+        self._over = True
+        exchange = self.exchange
+        if self.handle:
+            renewer.drop(self.handle)
+        if exchange.token and not self._settled:
+            self._failed(None)
+        if exchange.touch is not None and (exchange.mode != "keyless" or not exchange.token):
+            self.middleware.store.end(exchange.touch)
+
+    def _close_spool(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+
+
+class _Body:
+    """The app's iterable on its way to the server. Whoever stops reading early, the app's answer is read to its end
+    while it may still be recorded; `close` of the app's iterable is called exactly once."""
+
+    __slots__ = ("_closed", "_iterator", "_left", "_result", "_serving")
+
+    def __init__(self, serving: _Serving, result: Iterable[bytes]) -> None:
+        self._serving = serving
+        self._result = result
+        self._iterator: Iterator[bytes] | None = None
+        self._left: Iterator[bytes] | None = None
+        self._closed = False
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._left is not None:
+            return next(self._left)
+        serving = self._serving
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._result)
+            for piece in self._iterator:
+                out = serving.piece(piece)
+                if serving.exchange.replaced is not None:
+                    break
+                if out:
+                    return out
+        except BaseException as error:
+            serving._failed(error)
+            raise
+        self._left = iter(tuple(serving.ended()))
+        return next(self._left)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        serving = self._serving
+        try:
+            if self._left is None and serving.exchange.storable and not serving._settled:
+                for _ in self:
+                    if not serving.exchange.storable:
+                        break
+        finally:
+            try:
+                _close(self._result)
+            finally:
+                serving._end()
+                serving._close_spool()
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    return one is other
+
+
+def _begun(result: Iterable[bytes]) -> Iterable[bytes]:
+    """Read the first piece of a lazy app, so that its start_response is called."""
+    iterator = iter(result)
+    first = next(iterator, None)
+    return _Resumed(result, iterator, first)
+
+
+class _Resumed:
+    def __init__(self, result: Iterable[bytes], iterator: Iterator[bytes], first: bytes | None) -> None:
+        self._result = result
+        self._iterator = iterator
+        self._first = first
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._first is not None:
+            yield self._first
+        yield from self._iterator
+
+    def close(self) -> None:
+        _close(self._result)
+
+
+def _close(result: Any) -> None:
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
