@@ -11,10 +11,10 @@ from typing import Any
 
 from verbguard.errors import ConfigError, StoreError
 from verbguard.exchange import Exchange
-from verbguard.guard import Guard, Plan
-from verbguard.http import Headers, Request, Response, joined, quoted_path, without
+from verbguard.http import Headers, Request, Response, quoted_path, single, without
+from verbguard.plans import Guard, Plan
 from verbguard.policy import Action, Policy, Profile
-from verbguard.records import Busy, Claim, Done, Outcome, Record, State
+from verbguard.records import Busy, Done, Outcome, Record, State
 from verbguard.renewal import renewer
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding, replaying
@@ -36,13 +36,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SHIELD = 60.0  # seconds that an app is kept from seeing that its client went away; longer than most clients wait to retry
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
+LATE = 0.001  # seconds that an app may need to return after its last piece without having done anything else
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
 
 
 class AsgiRequest(Request):
     """A request as the scope shows it."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("_single", "scope")
 
     def __init__(self, scope: Scope, path: str, prefix: str) -> None:
         self.scope = scope
@@ -50,37 +52,31 @@ class AsgiRequest(Request):
         self.path = path
         self.prefix = prefix
         self.query = scope.get("query_string", b"")
-        self._fields = None
+        self._single = single(scope["headers"])
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        return self._single
+
+    def get(self, name: bytes) -> bytes | None:
+        return self._single.get(name)
+
+    def among(self, names: frozenset[bytes]) -> set[bytes]:
+        return self._single.keys() & names
 
     @property
     def headers(self) -> Headers:
         return self.scope["headers"]  # type: ignore[no-any-return]
 
-    @property
-    def fields(self) -> Mapping[bytes, bytes]:
-        fields = self._fields
-        if fields is None:
-            headers = self.scope["headers"]
-            fields = dict(headers)
-            if len(fields) != len(headers):
-                fields = joined(headers)
-            self._fields = fields
-        return fields
-
-    @property
-    def names(self) -> Any:
-        return self.fields.keys()
-
-    def get(self, name: bytes) -> bytes | None:
-        return self.fields.get(name)
-
     def drop(self, names: frozenset[bytes]) -> None:
         self.scope["headers"] = without(list(self.scope["headers"]), names)
-        self._fields = None
+        self._single = single(self.scope["headers"])
 
     @property
     def target(self) -> bytes:
         raw = self.scope.get("raw_path")
+        if raw and not self.prefix and b"?" not in raw:
+            return raw + b"?" + self.query if self.query else raw  # type: ignore[no-any-return]
         path = raw.partition(b"?")[0] if raw else quoted_path(self.scope["path"]).encode("ascii")
         prefix = quoted_path(self.prefix).encode("ascii")
         if prefix and not path.startswith(prefix + b"/") and path != prefix:
@@ -90,8 +86,9 @@ class AsgiRequest(Request):
     @property
     def client_certificate(self) -> bytes | None:
         extensions = self.scope.get("extensions")
-        tls = extensions.get("tls") if extensions else None
-        chain = tls.get("client_cert_chain") if tls else None
+        if not extensions or "tls" not in extensions:
+            return None
+        chain = extensions["tls"].get("client_cert_chain")
         return str(next(iter(chain))).encode() if chain else None
 
     @property
@@ -122,7 +119,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = open_store(store or "memory://") if store is None or isinstance(store, str) else store
-        self._waiting = 0
+        self.waiting = 0
         self._pending = True
         if router_of(app) is None:
             self.guard.compile()
@@ -174,7 +171,7 @@ class GuardMiddleware:
             if plan is None:
                 plan = self.guard.settle(AsgiRequest(scope, path, prefix))
         except Exception:
-            await self._faulty(scope, receive, send, method)
+            await self.faulty(scope, receive, send)
             return
         if plan.passes:
             await self.app(scope, receive, send)
@@ -198,9 +195,9 @@ class GuardMiddleware:
 
         await self.app(scope, receive, checked)
 
-    async def _faulty(self, scope: Scope, receive: Receive, send: Send, method: str) -> None:
+    async def faulty(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
-        answer = self.guard.fault(method)
+        answer = self.guard.fault(scope["method"])
         if answer is None:
             await self.app(scope, receive, send)
         else:
@@ -220,69 +217,78 @@ async def reply(send: Send, answer: Response) -> None:
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-class _Serving:
-    """One request on its way through: the exchange, and what ASGI makes of its decisions."""
+class _Serving(Exchange):
+    """One request on its way through: an exchange, and what ASGI makes of its decisions."""
 
-    __slots__ = (
-        "_answered",
-        "_as_get",
-        "_client_gone",
-        "_message",
-        "_messages",
-        "_saved",
-        "_settled",
-        "_unshielded",
-        "exchange",
-        "handle",
-        "middleware",
-        "receive_inner",
-        "send_inner",
-        "spool",
-    )
+    # Defaults stand on the class: a request sets only what it makes different.
+    spool: Spool | None = None
+    _message: Message | None = None  # the head of the answer while it is held
+    _messages: Any = None  # the request's content, to be received again
+    _as_get = False  # the app runs a GET whose content nobody wants
+    _settled_at = 0.0  # when nothing was left to record; zero while there is
+    _saved = False
+    _client_gone = False
+    _unshielded: asyncio.Event | None = None
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
+        self.guard = middleware.guard
+        self.plan = plan
+        self.request = request
         self.middleware = middleware
-        self.exchange = Exchange(middleware.guard, plan, request)
         self.receive_inner = receive
         self.send_inner = send
-        self.spool: Spool | None = None
-        self.handle = 0
-        self._message: Message | None = None  # the head of the answer while it is held
-        self._messages: Any = None  # the request's content, to be received again
-        self._answered = False  # a head has left
-        self._as_get = False  # the app runs a GET whose content nobody wants
-        self._settled = False  # nothing is left to record
-        self._saved = False
-        self._client_gone = False
-        self._unshielded: asyncio.Event | None = None
 
     # ---- the request
 
     async def run(self) -> None:
-        exchange = self.exchange
         try:
-            answer = exchange.open()
+            answer = self.open()
         except Exception:
-            scope = exchange.request.scope  # type: ignore[attr-defined]
-            return await self.middleware._faulty(scope, self.receive_inner, self.send_inner, exchange.request.method)
+            return await self.middleware.faulty(self.scope, self.receive_inner, self.send_inner)
+        if answer is None and self.mode:
+            message = await self.receive_inner()
+            if message["type"] != "http.request":
+                return None
+            if message.get("more_body", False):
+                if not await self._read(message):
+                    return None  # the content is incomplete, so nothing may run
+            else:
+                self._messages = message
+            outcome = self._claim(message)
+            if type(outcome) is Busy and self.patience:
+                outcome = await self._waited(outcome)
+            if outcome is not None:
+                answer = await self._judged_outcome(outcome) if type(outcome) is Done else self.claimed(outcome)
+                if self.token and self.claimed_as is not None:
+                    renewer.hold(self.middleware.store, self.claimed_as, self.token)
+            else:
+                answer = self.refusal
         if answer is not None:
+            if self.spool is not None:
+                self.spool.close()
             return await reply(self.send_inner, answer)
-        if exchange.mode:
-            if not await self._read():
-                return None  # the content is incomplete, so nothing may run
-            if (answer := await self._claimed()) is not None:
-                return await reply(self.send_inner, answer)
-        await self._serve()
+        if self.touch is not None and not self.token:
+            self.middleware.store.start(self.touch)
+        try:
+            if self.request.method == "HEAD":
+                await self._head_of()
+            else:
+                receive = self.receive if self._messages is not None else self.receive_inner
+                await self.middleware.app(self.scope, receive, self.send)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        finally:
+            self._end()
+        return None
 
-    async def _read(self) -> bool:
-        """All of the request's content; False when the client went away before its end."""
-        message = await self.receive_inner()
-        if message["type"] != "http.request":
-            return False
-        if not message.get("more_body", False):
-            self._messages = message
-            return True
-        spool = self.spool = Spool(self.exchange.plan.replay.max_request)
+    @property
+    def scope(self) -> Scope:
+        return self.request.scope  # type: ignore[attr-defined,no-any-return]
+
+    async def _read(self, message: Message) -> bool:
+        """The rest of the request's content; False when the client went away before its end."""
+        spool = self.spool = Spool(self.plan.replay.max_request)
         while True:
             spool.add(message.get("body", b""))
             if not message.get("more_body", False):
@@ -294,100 +300,81 @@ class _Serving:
         self._messages = spool.stream()
         return True
 
-    async def _claimed(self) -> Response | None:
-        """Claim the request; the answer to send instead of running it, or None."""
-        exchange = self.exchange
+    def _claim(self, message: Message) -> Outcome | None:
+        """What the store says; None when it was not asked, and `refusal` is the answer, if there is one."""
         try:
-            content = self._messages.get("body", b"") if self.spool is None else self.spool.content
-            claim = exchange.claim(content)
+            claim = self.claim(message.get("body", b"") if self.spool is None else self.spool.content)
         except Exception:
-            return self._fault()
+            self.refusal = self.guard.fault(self.request.method)
+            return None
         try:
-            outcome = self.middleware.store.claim(claim)
-            if type(outcome) is Busy and exchange.patience:
-                outcome = await self._waited(claim, outcome)
-        except StoreError as error:
-            return exchange.store_down(error)
+            return self.middleware.store.claim(claim)
         except Exception as error:
-            return exchange.store_down(error)
-        if type(outcome) is Done and exchange.plan.replay.authorize is not None and not await self._authorised():
-            return exchange.forbidden()
-        answer = exchange.claimed(outcome)
-        if exchange.token:
-            self.handle = renewer.hold(self.middleware.store, claim, exchange.token)
-        return answer
+            self.refusal = self.store_down(error)
+            return None
 
-    async def _waited(self, claim: Claim, outcome: Outcome) -> Outcome:
+    async def _waited(self, outcome: Outcome | None) -> Outcome | None:
         """Look again until the twin is done, this request's turn comes, or its patience ends."""
-        middleware = self.middleware
-        if middleware._waiting >= WAITERS:
+        middleware, claim = self.middleware, self.claimed_as
+        assert claim is not None
+        if middleware.waiting >= WAITERS:
             return outcome
-        end = monotonic() + self.exchange.patience
+        end = monotonic() + self.patience
         pause = _FIRST_PAUSE
-        middleware._waiting += 1
+        middleware.waiting += 1
         try:
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
                 outcome = middleware.store.claim(claim)
+        except StoreError as error:
+            self.refusal = self.store_down(error)
+            return None
         finally:
-            middleware._waiting -= 1
+            middleware.waiting -= 1
         return outcome
 
-    async def _authorised(self) -> bool:
-        authorize = self.exchange.plan.replay.authorize
-        assert authorize is not None
-        verdict = authorize(self.exchange.request)
-        return bool(await verdict if inspect.isawaitable(verdict) else verdict)
-
-    def _fault(self) -> Response | None:
-        answer = self.middleware.guard.fault(self.exchange.request.method)
-        if answer is None:
-            self.exchange.unprotected()
-        return answer
+    async def _judged_outcome(self, outcome: Done) -> Response | None:
+        """A stored answer, once the application's own `authorize` has nothing against it."""
+        authorize = self.plan.replay.authorize
+        if authorize is not None:
+            verdict = authorize(self.request)
+            if not (await verdict if inspect.isawaitable(verdict) else verdict):
+                return self.forbidden()
+        return self.claimed(outcome)
 
     # ---- the app
 
-    async def _serve(self) -> None:
-        exchange = self.exchange
-        store = self.middleware.store
-        touch = exchange.touch
-        if touch is not None and not exchange.token:
-            store.start(touch)
-        try:
-            await self._call()
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            if self.handle:
-                renewer.drop(self.handle)
-            if exchange.token and not self._settled:
-                self._failed(None)
-            if touch is not None and (exchange.mode != "keyless" or not exchange.token):
-                store.end(touch)
-            if self.spool is not None:
-                self.spool.close()
-
-    async def _call(self) -> None:
-        exchange = self.exchange
-        scope = exchange.request.scope  # type: ignore[attr-defined]
-        app = self.middleware.app
-        receive = self.receive if self._messages is not None or exchange.token else self.receive_inner
-        if exchange.request.method != "HEAD":
-            await app(scope, receive, self.send)
-            return
+    async def _head_of(self) -> None:
+        """HEAD, and where the app refuses it, GET for its head only."""
+        app, scope = self.middleware.app, self.scope
         original = {**scope}
-        await app(scope, receive, self.send)
-        if exchange.again:
-            exchange.again = False
+        await app(scope, self.receive_inner, self.send)
+        if self.again:
+            self.again = False
             self._as_get = True
             try:
-                await app({**original, "method": "GET"}, receive, self.send)
+                await app({**original, "method": "GET"}, self.receive_inner, self.send)
             except Exception:
                 # once its head is out, whatever stopped the app has no content to lose
-                if not self._answered:
+                if not self.begun:
                     raise
+
+    def _end(self) -> None:
+        """The app has returned, whatever became of its answer."""
+        touch, store = self.touch, self.middleware.store
+        if self.token:
+            renewer.held.pop(self.claimed_as, None)
+            if not self._settled_at:
+                self._failed(None)
+            if touch is not None and monotonic() - self._settled_at > LATE:
+                # the app went on after its answer, and may have changed something since
+                store.start(touch)
+                store.end(touch)
+        elif touch is not None:
+            store.end(touch)
+        if self.spool is not None:
+            self.spool.close()
 
     async def receive(self) -> Message:
         """The content that was read before, then what the server says; not that the client left, while it is shielded."""
@@ -402,7 +389,7 @@ class _Serving:
                 self._messages = None
             return {"type": "http.request", "body": piece, "more_body": self.spool.size > 0}
         message = await self.receive_inner()
-        if message["type"] == "http.disconnect" and not self._settled and self.exchange.storable:
+        if message["type"] == "http.disconnect" and not self._settled_at and self.storable:
             await self._shielded()
         return message
 
@@ -419,65 +406,74 @@ class _Serving:
     # ---- the answer
 
     async def send(self, message: Message) -> None:
-        """The app's `send`: the head waits while the exchange holds it, the record is saved before the last piece leaves."""
-        exchange = self.exchange
+        """The app's `send`: the head waits while the exchange holds it; the record is saved before the last piece leaves."""
         kind = message["type"]
         if kind == "http.response.body":
-            await self._content(message)
+            if not self.untouched:
+                return await self._content(message)
+            more = message.get("more_body", False)
+            self.content(message.get("body", b""), more)
+            if not more and self.token:
+                self._commit()
         elif kind == "http.response.start":
             try:
-                exchange.answered(message["status"], list(message.get("headers", ())))
+                self.answered(message["status"], message.get("headers", ()))
             except Exception:
                 self.middleware.guard.fault("GET")
-                exchange.status, exchange.holding = message["status"], Content.NONE
-            if exchange.again:
-                return
-            if exchange.replaced is not None:
-                await self._replace(exchange.replaced)
-            elif exchange.holding is not Content.NONE:
-                self._message = message
-            else:
-                await self._head(message)
+                self.given_up(message["status"])
+            if not self.untouched:
+                return await self._started(message)
+            self.begun = True
+            if self._unshielded is not None and not self.storable:
+                self._unshielded.set()
+        elif not self.storable:
+            self._release_shield()
+        await self._out(message)
+        return None
+
+    async def _started(self, message: Message) -> None:
+        if self.again:
+            return
+        if self.replaced is not None:
+            await self._replace(self.replaced)
+        elif self.holding is not Content.NONE:
+            self._message = message
         else:
-            if not exchange.storable:
-                self._release_shield()
-            await self._out(message)
+            await self._head(message)
 
     async def _head(self, message: Message) -> None:
-        exchange = self.exchange
-        self._answered = True
+        self.begun = True
         self._message = None
-        if message["status"] != exchange.status or message.get("headers") is not exchange.headers:
-            message = {**message, "status": exchange.status, "headers": exchange.headers}
+        if message["status"] != self.status or message.get("headers") is not self.headers:
+            message = {**message, "status": self.status, "headers": self.headers}
         await self._out(message)
-        if not exchange.storable:
+        if not self.storable:
             self._release_shield()
 
     async def _replace(self, answer: Response) -> None:
-        self.exchange.finished = True
+        self.finished = True
         self._commit()
-        self._answered = True
+        self.begun = True
         await self._out({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        body = b"" if self.exchange.request.method == "HEAD" else answer.body
+        body = b"" if self.request.method == "HEAD" else answer.body
         await self._out({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _content(self, message: Message) -> None:
-        exchange = self.exchange
-        if exchange.replaced is not None or exchange.again:
+        if self.replaced is not None or self.again:
             return
         piece, more = message.get("body", b""), message.get("more_body", False)
-        out = exchange.content(piece, more)
-        if exchange.replaced is not None:
-            return await self._replace(exchange.replaced)
-        if exchange.holding is not Content.NONE:
+        out = self.content(piece, more)
+        if self.replaced is not None:
+            return await self._replace(self.replaced)
+        if self.holding is not Content.NONE:
             return None
         if self._message is not None:
             await self._head(self._message)
         if not more:
             self._commit()
-        elif exchange.dropping:
+        elif self.dropping:
             if self._as_get:
-                exchange.finished = True
+                self.finished = True
                 await self._out({"type": "http.response.body", "body": b"", "more_body": False})
                 raise _HeadIsOut
             return None
@@ -490,13 +486,13 @@ class _Serving:
         """To the server. A client that went away does not stop an app whose answer may still be recorded."""
         if self._client_gone:
             return
-        if not self.exchange.token:
+        if not self.token:
             await self.send_inner(message)
             return
         try:
             await self.send_inner(message)
         except OSError:
-            if not self._settled and not self.exchange.storable:
+            if not self._settled_at and not self.storable:
                 raise
             self._client_gone = True
 
@@ -504,42 +500,41 @@ class _Serving:
 
     def _commit(self) -> None:
         """The answer is complete: keep it, or let the claim go."""
-        exchange = self.exchange
-        if not exchange.token or self._settled:
+        if not self.token or self._settled_at:
             return
-        self._keep(exchange.record())
+        self._keep(self.record())
 
     def _failed(self, error: BaseException | None) -> None:
-        exchange = self.exchange
-        if not exchange.token:
+        if not self.token:
             return
-        if self._settled:
-            if isinstance(error, Exception) and self._saved and exchange.unsure:
+        if self._settled_at:
+            if isinstance(error, Exception) and self._saved and self.unsure:
                 # a middleware may have ended the answer in the app's name before it passed the error on
-                self._keep(exchange.demoted())
+                self._keep(self.demoted())
             return
         cancelled = error is not None and not isinstance(error, Exception)
-        self._keep(exchange.failed(cancelled))
+        self._keep(self.failed(cancelled))
 
     def _keep(self, record: Record | None) -> None:
-        exchange, store = self.exchange, self.middleware.store
-        claim = exchange.claimed_as
+        store = self.middleware.store
+        claim = self.claimed_as
         assert claim is not None
-        self._settled = True
-        self._release_shield()
+        self._settled_at = monotonic()
+        if self._unshielded is not None:
+            self._unshielded.set()
         try:
             if record is None:
-                kept = store.release(claim, exchange.token)
+                kept = store.release(claim, self.token)
             else:
                 try:
-                    kept = store.save(claim, exchange.token, record)
+                    kept = store.save(claim, self.token, record)
                 except ValueError:
-                    kept = store.save(claim, exchange.token, Record(record.status, [], b"", State.BROKEN))
+                    kept = store.save(claim, self.token, Record(record.status, [], b"", State.BROKEN))
                 self._saved = kept
             if not kept:
-                exchange.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
         except Exception as error:
-            exchange.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
 
     def _release_shield(self) -> None:
         if self._unshielded is not None:

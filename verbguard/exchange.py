@@ -6,19 +6,21 @@ An adapter calls the methods in the order of the moments: `open`, `claim`, `clai
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from math import ceil
 from typing import Any
 
-from verbguard.guard import Guard, Judged, Plan, refusal
 from verbguard.http import Headers, Request, Response, header, problem
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
+from verbguard.plans import Guard, Judged, Plan, refusal
 from verbguard.policy import Action
-from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Touch, Unknown, Won
+from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Touch, Unknown, Won, lineage
 from verbguard.replay import (
     CREDENTIALS,
     IDEMPOTENCY_KEY,
+    KEYED_EXTRAS,
     PRECONDITIONS,
     KeyProblem,
     fields_of,
@@ -28,10 +30,11 @@ from verbguard.replay import (
     keyless_head,
     parse_key,
     principal_of,
+    readable,
     request_digest,
     stored_headers,
 )
-from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When, replaying
+from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When, catalogue, replaying
 
 __all__ = ["PENDING", "Exchange"]
 
@@ -47,92 +50,107 @@ _NAMING = frozenset([b"location", b"content-location"])  # the fields by which a
 _STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
 
 
+# How an app may spell the few fields that every answer is searched for.
+_WATCHED = {
+    spelling: name
+    for name in (b"content-length", b"content-type", b"location", b"content-location")
+    for spelling in (name, name.title())
+}
+
+
+def _interesting() -> frozenset[bytes]:
+    """Every request field that decides something; a request that has none of them is an ordinary one."""
+    names = {IDEMPOTENCY_KEY, b"cache-control", b"destination", *KEYED_EXTRAS, *CREDENTIALS}
+    for rule in catalogue().values():
+        names |= (rule.fields or frozenset()) | (rule.given or frozenset())
+    return frozenset(names)
+
+
+INTERESTING = _interesting()
+
+
 class Exchange:
     """The life of one request through one plan.
 
-    After `open`: `mode` says whether a claim is wanted. After `answered`: `status` and `headers` are what to send,
-    `holding` says that the head must wait for content, `replaced` is a whole answer to send instead, `again` asks for the
-    app to be run as GET. `finished` is true once the last piece of the answer is known.
+    After `open`, `mode` says whether a claim is wanted. After `answered`, `status` and `headers` are what to send;
+    `untouched` says that nothing has to be done to the answer, `holding` that its head must wait for content, `replaced`
+    is a whole answer to send instead, and `again` asks for the app to be run as GET. `finished` is true once the last
+    piece of the answer is known.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_declared",
-        "_judged",
-        "_size",
-        "_spoken",
-        "again",
-        "broken",
-        "capturing",
-        "claimed_as",
-        "dropping",
-        "finished",
-        "guard",
-        "head",
-        "headers",
-        "held",
-        "holding",
-        "mode",
-        "opaque",
-        "plan",
-        "principal",
-        "replaced",
-        "request",
-        "status",
-        "token",
-        "touch",
-    )
+    # Defaults stand on the class: an exchange sets only what its request makes different.
+    mode = ""  # "keyed", "keyless" or nothing: whether this request claims
+    marks: set[bytes] | frozenset[bytes] = frozenset()  # the fields of the request that decide something
+    principal = b""
+    key = b""
+    claimed_as: Claim | None = None
+    token = 0
+    touch: Touch | None = None
+    refusal: Response | None = None  # what the adapter answers when the store was not asked
+    status = 0
+    headers: Headers = []
+    untouched = False
+    replaced: Response | None = None
+    again = False
+    holding = Content.NONE
+    held = b""
+    dropping = False
+    begun = False  # something of the answer has left; set by the adapter
+    capturing = False
+    opaque = False
+    finished = False
+    _body = b""
+    _chunks: list[bytes] | None = None
+    _size = 0
+    _declared = -1
+    _judged: tuple[Judged, ...] = ()
+    _spoken: set[str] | None = None
 
     def __init__(self, guard: Guard, plan: Plan, request: Request) -> None:
         self.guard = guard
         self.plan = plan
         self.request = request
-        self.mode = ""  # "keyed", "keyless" or nothing: whether this request claims
-        self.principal = b""
-        self.head = b""  # the key, or the head of the keyless fingerprint
-        self.claimed_as: Claim | None = None
-        self.token = 0
-        self.touch: Touch | None = None
-        self.status = 0
-        self.headers: Headers = []
-        self.replaced: Response | None = None
-        self.again = False
-        self.holding = Content.NONE
-        self.held = b""
-        self.dropping = False
-        self.capturing = False
-        self.opaque = False
-        self.broken = False
-        self.finished = False
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._declared = -1
-        self._judged: tuple[Judged, ...] = ()
-        self._spoken: set[str] | None = None
 
     # ---- the request
 
     def open(self) -> Response | None:
         """The answer that the head of the request alone decides, or None: then `mode` says whether to claim."""
         plan = self.plan
+        if plan.confirms:
+            plan = self.plan = self.guard.confirmed(self.request)
         if plan.refused is not None:
             self.guard.tell(plan.refused[0])
             return self._closing(plan.refused[1])
         for note in plan.notes:
             self.guard.tell(note)
-        names = self.request.names
-        if plan.triggers and not names.isdisjoint(plan.triggers):
-            answer = self._triggered(names)
+        marks = self.marks = self.request.among(INTERESTING)
+        if not marks.isdisjoint(plan.triggers):
+            answer = self._triggered(marks)
             if answer is not None:
                 return answer
-        if plan.unsafe:
-            return self._unsafe(names)
+        if not plan.unsafe:
+            return None
+        guard = self.guard
+        if guard.ages:
+            self.touch = touch_of(self.request, plan, marks)
+        if plan.keyed:
+            if IDEMPOTENCY_KEY in marks:
+                return self._keyed()
+            if plan.replay.required:
+                return self._refuse(
+                    replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
+                )
+        if plan.keyless and guard.keyless and marks.isdisjoint(_CONDITIONAL) and not self._fresh():
+            principal = self._principal()
+            if principal is not None:
+                self.principal = principal
+                self.mode = "keyless"
         return None
 
-    def _triggered(self, names: Any) -> Response | None:
+    def _triggered(self, marks: set[bytes] | frozenset[bytes]) -> Response | None:
         spoken: set[str] = set()
         for name, (rule, action) in self.plan.triggers.items():
-            if name not in names or rule.id in spoken:
+            if name not in marks or rule.id in spoken:
                 continue
             spoken.add(rule.id)
             finding = rule.check(self.request, self.plan.target)
@@ -145,34 +163,13 @@ class Exchange:
                 self.request.drop(finding.drop)
         return None
 
-    def _unsafe(self, names: Any) -> Response | None:
-        plan, guard = self.plan, self.guard
-        if guard.ages:
-            self.touch = touch_of(self.request, plan)
-        if plan.keyed:
-            value = self.request.get(IDEMPOTENCY_KEY)
-            if value is not None:
-                return self._key(value)
-            if plan.replay.required:
-                return self._refuse(
-                    replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
-                )
-        if plan.keyless and guard.keyless and names.isdisjoint(_CONDITIONAL) and not self._fresh():
-            principal = self._principal()
-            if principal is not None:
-                self.principal = principal
-                self.mode = "keyless"
-        return None
-
     def _fresh(self) -> bool:
         """Whether the client asks for execution."""
-        value = self.request.get(b"cache-control")
-        return value is not None and b"no-cache" in value.lower()
+        return b"cache-control" in self.marks and b"no-cache" in (self.request.get(b"cache-control") or b"").lower()
 
-    def _key(self, value: bytes) -> Response | None:
-        strict = replaying.SYNTAX.action(self.guard.profile, self.plan.target.policy)
+    def _keyed(self) -> Response | None:
         try:
-            self.head = parse_key(value, strict=strict is Action.REJECT)
+            self.key = parse_key(self.request.get(IDEMPOTENCY_KEY) or b"", strict=self.plan.strict_keys)
         except KeyProblem as error:
             rule = next(each for each in (replaying.SYNTAX, replaying.SINGLE, replaying.FORMAT) if each.id == error.rule)
             return self._refuse(rule, 400, error.detail)
@@ -185,18 +182,14 @@ class Exchange:
 
     def _principal(self) -> bytes | None:
         """Who asks, as a digest; None when the application's own callable does not know."""
-        request = self.request
-        resolver = self.guard.principal
-        if resolver is not None:
-            who = resolver(request)
+        request, guard = self.request, self.guard
+        if guard.principal is not None:
+            who = guard.principal(request)
             return None if who is None or who == "" or who == b"" else sha256(fields_of(who)).digest()[:16]
-        credentials = [(name, request.get(name) or b"") for name in CREDENTIALS & request.names]
         certificate = request.client_certificate
+        credentials = [(name, request.get(name) or b"") for name in self.marks & CREDENTIALS]
         if certificate is None and len(credentials) == 1:
-            known = self.guard.principals.get(credentials[0])
-            if known is not None:
-                return known
-            return self.guard.remember(credentials[0], principal_of(credentials))
+            return guard.principals.get(credentials[0]) or guard.remember(credentials[0], principal_of(credentials))
         return principal_of(credentials, certificate)
 
     def claim(self, content: Any) -> Claim:
@@ -205,19 +198,13 @@ class Exchange:
         kind = request.get(b"content-type")
         multipart = kind is not None and is_multipart(kind)
         if self.mode == "keyed":
-            print_ = request_digest(keyed_head(request, multipart), content, kind, replay.fingerprint)
-            claim = Claim(
-                self.principal + self.head,
-                print_,
-                self.touch,
-                rerun=request.method in ("PUT", "DELETE") or replay.after_crash == "rerun",
-                lease=replay.lease,
-                keep=replay.keep,
-            )
+            head = keyed_head(request, b"multipart" if multipart else kind or b"", not self.marks.isdisjoint(KEYED_EXTRAS))
+            print_ = request_digest(head, content, kind, replay.fingerprint)
+            claim = Claim(self.principal + self.key, print_, self.touch, False, plan.reruns, replay.lease, replay.keep)
         else:
             head = self.principal + keyless_head(request, multipart)
             print_ = request_digest(head, content, kind, replay.fingerprint)
-            claim = Claim(print_, print_, self.touch, keyless=True, rerun=True, lease=replay.lease, keep=plan.window)
+            claim = Claim(print_, print_, self.touch, True, True, replay.lease, plan.window)
         self.claimed_as = claim
         return claim
 
@@ -231,7 +218,7 @@ class Exchange:
 
     def claimed(self, outcome: Outcome) -> Response | None:
         """What the store's word means: the answer to send, or None to run the app."""
-        if type(outcome) is Won:
+        if isinstance(outcome, Won):
             self.token = outcome.token
             self.capturing = True
             return None
@@ -268,14 +255,14 @@ class Exchange:
     def _replay(self, record: Record) -> Response:
         if record.state is State.WHOLE:
             self._say(replaying.REPLAYED, "The stored answer was sent.", Action.REPAIR, record.status)
-            response = record.response()
+            response = readable(record.response(), self.request.get(b"accept-encoding"))
             response.headers = self._exposed([*response.headers, REPLAYED])
             if self.request.method == "HEAD" or record.status in BODILESS:
                 response.body = b""
             return response
         what = "exceeded what is kept" if record.state is State.TOO_LARGE else "ended before it was complete"
         location = header(record.headers, b"location")
-        known: Headers = [REPLAYED] if location is None else [(b"location", location), REPLAYED]
+        known: Headers = [] if location is None else [(b"location", location)]
         finding = self._say(replaying.NOT_RETAINED, f"The first answer {what}.", Action.REJECT, 409)
         return problem(
             replaying.NOT_RETAINED.id,
@@ -335,7 +322,9 @@ class Exchange:
         return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
 
     def _say(self, rule: Rule, message: str, action: Action, status: int) -> Finding:
-        return self._tell(Finding(message, status=status), rule, action)
+        self.guard.fill(finding := Finding(message, status=status), rule, action, self.plan.target, status)
+        self.guard.tell(finding)
+        return finding
 
     def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> None:
         """A finding that the adapter made."""
@@ -352,40 +341,56 @@ class Exchange:
         """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
         self.status = status
         self.headers = headers
-        if self.capturing:
-            self._begin_capture()
-        touch = self.touch
-        if touch is not None and status < 400:
-            for name, value in headers:
-                if name in _NAMING or name.lower() in _NAMING:
-                    path = path_named(value)
-                    if path is not None:
-                        touch.name(path)
-        elif status == 405 and self.guard.refresh():
+        if self.touch is not None or self.capturing:
+            self._search(status, headers)
+        if status == 405 and self.guard.refresh():
             self.plan = self.guard.settle(self.request)
-        judged = self.plan.checks[status]
+        plan = self.plan
+        checks = plan.checks if self.marks.isdisjoint(plan.given) else plan.checks_given
+        judged = checks[status]
         if judged:
             self._judge(judged)
         elif self.request.method == "HEAD":
             self._judge_content(None)
+        else:
+            self.untouched = True
 
-    def _begin_capture(self) -> None:
-        kind = header(self.headers, b"content-type")
-        if kind is not None and kind.startswith(_STREAMS):
-            self.opaque = True
-            self.capturing = False
-        length = header(self.headers, b"content-length")
-        if length is not None and length.isdigit():
-            self._declared = int(length)
-            if self._declared > self.plan.replay.max_response and self.request.method != "HEAD":
-                self.capturing = False
+    def given_up(self, status: int) -> None:
+        """A rule failed: the answer passes as it is, and is not kept."""
+        self.status = status
+        self.holding = Content.NONE
+        self.capturing = False
+        self.untouched = True
+
+    def _search(self, status: int, headers: Headers) -> None:
+        """The fields of an answer that say what it changed, how long it is, and whether it can be kept."""
+        for spelled, value in headers:
+            name = _WATCHED.get(spelled) or _WATCHED.get(spelled.lower())
+            if name is None:
+                continue
+            if name == b"content-length":
+                if value.isdigit():
+                    self._declared = int(value)
+                    if self._declared > self.plan.replay.max_response:
+                        self.capturing = False
+            elif name == b"content-type":
+                if value.startswith(_STREAMS):
+                    self.opaque = True
+                    self.capturing = False
+            elif self.touch is not None and status < 400:
+                path = path_named(value)
+                if path is not None:
+                    self.touch.name(path)
 
     def _judge(self, judged: tuple[Judged, ...]) -> None:
         """Ask the rules about the status; hold the head when one of them has to see content."""
-        changed = self._ask(judged, When.STATUS)
-        while changed and self.replaced is None:
-            judged = self.plan.checks[self.status]
-            changed = self._ask(judged, When.STATUS)
+        if judged[0][0].absent is not None:
+            judged = tuple(each for each in judged if each[0].absent is None or header(self.headers, each[0].absent) is None)
+            if not judged:
+                self.untouched = True
+                return
+        while self._ask(judged, When.STATUS) and self.replaced is None:
+            judged = self.plan.checks_given[self.status]
         if self.replaced is not None or self.again:
             return
         wants = max((rule.content.value for rule, _ in judged if rule.when is When.CONTENT), default=0)
@@ -413,10 +418,10 @@ class Exchange:
         before = self.status
         self._ask(self._judged, When.CONTENT, body)
         if self.status != before:
-            self._ask(self.plan.checks[self.status], When.STATUS)
+            self._ask(self.plan.checks_given[self.status], When.STATUS)
         if self.replaced is not None:
             return
-        self._ask(self.plan.checks[self.status], When.FRAMING)
+        self._ask(self.plan.checks_given[self.status], When.FRAMING)
         if self.status in BODILESS or self.request.method == "HEAD":
             rule = CATALOGUE["head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"]
             self.dropping = rule.action(self.guard.profile, self.plan.target.policy) is Action.REPAIR
@@ -430,6 +435,10 @@ class Exchange:
         for rule, action in judged:
             if rule.when is not when or rule.id in spoken:
                 continue
+            if rule.given is not None and self.marks.isdisjoint(rule.given):
+                continue
+            if rule.absent is not None and header(self.headers, rule.absent) is not None:
+                continue
             finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
             if finding is None:
                 continue
@@ -441,7 +450,9 @@ class Exchange:
 
     def _act(self, finding: Finding, rule: Rule, action: Action) -> None:
         mends = bool(finding.set_status or finding.drop or finding.add or finding.answer)
-        if action is Action.REPAIR and not mends:
+        if mends and action is Action.REPLACE:
+            action = Action.REPAIR  # what can be mended is never destroyed
+        elif not mends and action is Action.REPAIR:
             action = Action.OBSERVE
         self._tell(finding, rule, action)
         if action is Action.REPLACE:
@@ -464,7 +475,7 @@ class Exchange:
     def content(self, piece: bytes, more: bool) -> bytes:
         """One piece of the app's content; returns what of it may be sent now. Empty while the head is held."""
         if self.capturing:
-            self._capture(piece)
+            self._capture(piece, more)
         if not more:
             self.finished = True
         if self.holding is not Content.NONE:
@@ -502,7 +513,7 @@ class Exchange:
         """The server sends the content itself: nothing of it can be kept."""
         self.opaque = True
         self.capturing = False
-        self._chunks = []
+        self._chunks = None
 
     def unheld(self) -> None:
         """No content will come that the rules could wait for."""
@@ -516,12 +527,16 @@ class Exchange:
             spoken.add(name)
             self._tell(Finding("Content was dropped."), CATALOGUE[name], Action.REPAIR)
 
-    def _capture(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > self.plan.replay.max_response:
+    def _capture(self, piece: bytes, more: bool) -> None:
+        size = self._size = self._size + len(piece)
+        if size > self.plan.replay.max_response:
             self.capturing = False
-            self._chunks = []
+            self._chunks = None
+        elif not more and self._chunks is None:
+            self._body = piece
         elif piece:
+            if self._chunks is None:
+                self._chunks = []
             self._chunks.append(piece)
 
     # ---- the end
@@ -534,7 +549,7 @@ class Exchange:
     @property
     def unsure(self) -> bool:
         """Whether only the app's word says that the answer was complete: several pieces and no declared length."""
-        return self._declared < 0 and len(self._chunks) > 1
+        return self._declared < 0 and self._chunks is not None
 
     def record(self) -> Record | None:
         """What to keep of the complete answer, or None to let the claim go."""
@@ -542,7 +557,7 @@ class Exchange:
         if self.mode == "keyless":
             if not 200 <= status <= 299 or not self.capturing or not self._complete():
                 return None
-            return Record(status, stored_headers(self.headers), self._body())
+            return Record(status, stored_headers(self.headers), self._kept_content())
         replay = self.plan.replay
         if not kept(self.request.method, status, replay.on_error, replay.release):
             return None
@@ -552,13 +567,12 @@ class Exchange:
             return self._remains(State.BROKEN)
         if not self.capturing:
             return self._remains(State.TOO_LARGE)
-        return Record(status, stored_headers(self.headers), self._body())
+        return Record(status, stored_headers(self.headers), self._kept_content())
 
-    def _body(self) -> bytes:
+    def _kept_content(self) -> bytes:
         if self.dropping:
             return b""
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return self._body if self._chunks is None else b"".join(self._chunks)
 
     def _complete(self) -> bool:
         return self._declared < 0 or self._declared == self._size or self.dropping or not self.capturing
@@ -581,7 +595,7 @@ class Exchange:
         """
         if self.mode == "keyless":
             return None
-        if self.status and not self.again:
+        if self.begun:
             return self._remains(State.BROKEN)
         replay = self.plan.replay
         if cancelled or not kept(self.request.method, 500, replay.on_error, replay.release):
@@ -603,21 +617,28 @@ def pending(request: Request) -> bool:
     return not length.isdigit() or int(length) > PENDING or (length != b"0" and request.get(b"expect") is not None)
 
 
-def touch_of(request: Request, plan: Plan) -> Touch:
+def touch_of(request: Request, plan: Plan, marks: set[bytes] | frozenset[bytes]) -> Touch:
     """Which states this request may change, beside those that its answer names."""
     path = request.prefix + request.path if request.prefix else request.path
-    also: list[str] = []
-    if ":" in path:
-        # a custom method is named behind its item: /items/1:publish changes /items/1
-        parent, _, last = path.rpartition("/")
-        if ":" in last:
-            also.append(parent + "/" + last.partition(":")[0])
-    destination = request.get(b"destination")
-    if destination is not None:
-        named = path_named(destination)
-        if named is not None:
-            also.append(named)
-    return Touch(path, spares=plan.spares, also=tuple(also))
+    target, above = lineage(path)
+    ages = (*above, target) if plan.climbs else (target,)
+    sweeps: tuple[str, ...] = (target,) if plan.sweeps else ()
+    if ":" in path or b"destination" in marks:
+        for named in _also(path, request.get(b"destination")):
+            here, higher = lineage(named)
+            ages += (*higher, here)
+            sweeps += (here,)
+    return Touch(target, above, tuple(dict.fromkeys(ages)) if len(ages) > 1 else ages, sweeps)
+
+
+def _also(path: str, destination: bytes | None) -> Iterator[str]:
+    """The item whose custom method this is (/items/1:publish changes /items/1), and where COPY and MOVE write."""
+    parent, _, last = path.rpartition("/")
+    if ":" in last:
+        yield parent + "/" + last.partition(":")[0]
+    named = path_named(destination) if destination is not None else None
+    if named is not None:
+        yield named
 
 
 def path_named(reference: bytes) -> str | None:

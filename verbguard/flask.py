@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from verbguard.routers.werkzeug import WerkzeugRouter
 from verbguard.wsgi import GuardMiddleware
 
 __all__ = ["install"]
@@ -21,5 +22,6 @@ def install(app: Any, settings: dict[str, Any]) -> Any:
     if isinstance(app.wsgi_app, GuardMiddleware):
         logger.warning("guard(app): the app has a guard already, and that one acts; give all policies to one call")
         return app
-    app.wsgi_app = GuardMiddleware(app.wsgi_app, **settings)
+    # other middleware may stand between the app and us already, and it shows no routes
+    app.wsgi_app = GuardMiddleware(app.wsgi_app, router=WerkzeugRouter(app), **settings)
     return app

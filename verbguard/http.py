@@ -16,11 +16,13 @@ __all__ = [
     "Headers",
     "Request",
     "Response",
+    "environ_name",
     "header",
     "joined",
     "problem",
     "quoted_path",
     "reason",
+    "single",
     "without",
 ]
 
@@ -58,6 +60,12 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return fields
 
 
+def single(headers: Headers) -> dict[bytes, bytes]:
+    """`joined`, at the price of `dict` for the usual request that repeats no field."""
+    fields = dict(headers)
+    return fields if len(fields) == len(headers) else joined(headers)
+
+
 def without(headers: Headers, names: frozenset[bytes] | set[bytes]) -> Headers:
     """The pairs whose name is not among `names` (lower case), in their order."""
     return [pair for pair in headers if pair[0] not in names and pair[0].lower() not in names]
@@ -84,6 +92,12 @@ def quoted_path(path: str) -> str:
     return quote(path, safe="/:@!$&'()*+,;=-._~")
 
 
+def environ_name(name: bytes) -> str:
+    """Where a WSGI environ has a field (PEP 3333)."""
+    plain = name.decode("latin-1").upper().replace("-", "_")
+    return plain if plain in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + plain
+
+
 class Request:
     """One request as the rules see it. The adapters subclass it to read the server's own structures lazily.
 
@@ -92,35 +106,31 @@ class Request:
 
     __slots__ = ("_fields", "_headers", "method", "path", "prefix", "query")
 
+    _fields: Mapping[bytes, bytes] | None
+
     def __init__(self, method: str, path: str, headers: Headers | None = None, query: bytes = b"", prefix: str = "") -> None:
         self.method = method
         self.path = path
         self.prefix = prefix
         self.query = query
         self._headers: Headers = [] if headers is None else headers
-        self._fields: dict[bytes, bytes] | None = None
+        self._fields = None
 
     @property
     def headers(self) -> Headers:
         """All field lines in their order, names in lower case."""
         return self._headers
 
-    @property
-    def names(self) -> Any:
-        """The set-like view of the field names that are present."""
-        return self.fields.keys()
+    def among(self, names: frozenset[bytes]) -> set[bytes]:
+        """Which of these fields are present."""
+        return self.fields.keys() & names
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:
         """name -> value, repeated lines joined."""
-        fields = self._fields
-        if fields is None:
-            headers = self.headers
-            fields = dict(headers)
-            if len(fields) != len(headers):
-                fields = joined(headers)
-            self._fields = fields
-        return fields
+        if self._fields is None:
+            self._fields = single(self.headers)
+        return self._fields
 
     def get(self, name: bytes) -> bytes | None:
         """The field's value, or None when it is absent."""

@@ -7,38 +7,71 @@ from struct import Struct
 
 from verbguard.http import Headers, Response
 
-__all__ = ["Busy", "Claim", "Clash", "Done", "Outcome", "Record", "State", "Touch", "Unknown", "Won", "canonical"]
+__all__ = [
+    "Busy",
+    "Claim",
+    "Clash",
+    "Done",
+    "Outcome",
+    "Record",
+    "State",
+    "Touch",
+    "Unknown",
+    "Won",
+    "canonical",
+    "lineage",
+    "whole",
+]
 
 
 class Touch:
     """Which states an unsafe request may change, as the paths that it names.
 
-    Every path ages itself and its ancestors; all but the `spared` one age what lies below them too. Paths are canonical:
-    two spellings of one resource must never get two generations, while two resources may share one at the price of a replay.
+    Paths are canonical: two spellings of one resource must never get two generations, while two resources may share one
+    at the price of a replay. `target` is the path of the request and `above` are its ancestors, the root (empty) first.
+    `marks` are all paths whose own state ages, ancestors included; below each of `sweeps` everything ages too. `named` is
+    what the answer says that it changed, known at the end only.
     """
 
-    __slots__ = ("chains", "named", "spares", "target")
+    __slots__ = ("above", "marks", "named", "sweeps", "target")
 
-    def __init__(self, path: str, *, spares: bool = False, also: tuple[str, ...] = ()) -> None:
-        self.target = chain(path)
-        self.spares = spares  # a POST on a COLLECTION leaves the existing members as they are
-        self.chains = [self.target, *map(chain, also)] if also else [self.target]
-        self.named: list[list[str]] = []  # what the answer said that it changed; known at the end only
+    def __init__(self, target: str, above: tuple[str, ...], marks: tuple[str, ...], sweeps: tuple[str, ...] = ()) -> None:
+        self.target = target
+        self.above = above
+        self.marks = marks
+        self.sweeps = sweeps
+        self.named: list[tuple[str, ...]] | None = None
 
     def name(self, path: str) -> None:
         """The answer names another resource that this request changed."""
-        self.named.append(chain(path))
+        here, above = lineage(path)
+        self.named = [*(self.named or ()), (*above, here)]
 
 
-def chain(path: str) -> list[str]:
-    """The canonical path after each of its ancestors, the root first: `["", "/items", "/items/7"]`."""
-    found = [""]
-    here = ""
-    for segment in path.split("/"):
-        if segment:
-            here += "/" + canonical(segment)
-            found.append(here)
-    return found
+_LINEAGES: dict[str, tuple[str, tuple[str, ...]]] = {"": ("", ())}
+
+
+def lineage(path: str) -> tuple[str, tuple[str, ...]]:
+    """(the canonical path, its ancestors from the root down): `/items/07` is `/items/7` below `("", "/items")`."""
+    parent, _, last = path.rpartition("/")
+    found = _LINEAGES.get(parent)
+    if found is None:
+        found = lineage(parent)
+        if len(_LINEAGES) > 4096:  # parents repeat; a stream of ever new ones must not fill memory
+            _LINEAGES.clear()
+            _LINEAGES[""] = ("", ())
+        _LINEAGES[parent] = found
+    if not last:
+        return found
+    here, above = found
+    plain = last.isdecimal() and last.isascii() and last[0] != "0"
+    return f"{here}/{last if plain else canonical(last)}", (*above, here)
+
+
+def whole(path: str) -> Touch:
+    """The touch of a request of which nothing is known but its path: it ages its target, all above and all below."""
+    here, above = lineage(path)
+    return Touch(here, above, (*above, here), (here,))
 
 
 def canonical(segment: str) -> str:
@@ -67,7 +100,6 @@ class Claim:
         ident: bytes,
         fingerprint: bytes,
         touch: Touch | None = None,
-        *,
         keyless: bool = False,
         rerun: bool = False,
         lease: float = 10.0,
@@ -147,15 +179,16 @@ class Record:
         self.body = body
         self.state = state
 
-    def parts(self) -> tuple[bytes, bytes, bytes]:
-        """The record as bytes, in pieces, so that a store can put its own in front without a copy.
+    def pack(self, prefix: bytes = b"") -> bytes:
+        """The record as bytes, behind a store's own prefix.
 
         Raises ValueError for field lines that cannot be framed; such an answer must not be stored.
         """
-        lines = b"\n".join([name + b":" + value for name, value in self.headers])
-        if lines.count(b"\n") != max(len(self.headers) - 1, 0):
+        headers = self.headers
+        lines = b"\n".join([name + b":" + value for name, value in headers])
+        if lines.count(b"\n") >= (len(headers) or 1):
             raise ValueError("a field line holds a line feed")
-        return _HEAD.pack(_VERSION, self.state, self.status, len(lines)), lines, self.body
+        return b"".join((prefix, _HEAD.pack(_VERSION, self.state, self.status, len(lines)), lines, self.body))
 
     @classmethod
     def unpack(cls, data: bytes, start: int = 0) -> Record:
@@ -167,14 +200,9 @@ class Record:
         if version != _VERSION or len(data) < body:
             raise ValueError(f"not a record of version {_VERSION}")
         lines = data[start + _HEAD.size : body]
-        headers: Headers = [_pair(line) for line in lines.split(b"\n")] if lines else []
+        headers: Headers = [tuple(line.split(b":", 1)) for line in lines.split(b"\n")] if lines else []  # type: ignore[misc]
         return cls(status, headers, data[body:], State(state))
 
     def response(self) -> Response:
         """The kept answer as a response."""
         return Response(self.status, self.headers, self.body)
-
-
-def _pair(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name, value

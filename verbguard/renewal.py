@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Renewer"]
 
-Held = tuple["Store", Claim, int]
-
 
 class Renewer:
-    """Keeps the claims alive that are handed to `hold`, until `drop`."""
+    """Keeps the claims in `held` alive. Enter one with `hold`, take it out with `held.pop(claim, None)`."""
 
     def __init__(self) -> None:
-        self._held: dict[int, Held] = {}
+        self.held: dict[Claim | None, tuple[Store, int]] = {}
         self._condition = Condition()
         self._parked = True
         self._shortest = 0.0  # the shortest lease that the thread's pause allows for
@@ -33,22 +31,16 @@ class Renewer:
 
     def _forget(self) -> None:
         """A forked child has neither the thread nor the requests."""
-        self._held = {}
+        self.held = {}
         self._condition = Condition()
         self._parked = True
         self._thread = None
 
-    def hold(self, store: Store, claim: Claim, token: int) -> int:
-        """Renew this claim from now on; returns the handle for `drop`."""
-        handle = id(claim)
-        self._held[handle] = (store, claim, token)
+    def hold(self, store: Store, claim: Claim, token: int) -> None:
+        """Renew this claim from now on."""
+        self.held[claim] = (store, token)
         if self._parked or claim.lease < self._shortest:
             self._wake()
-        return handle
-
-    def drop(self, handle: int) -> None:
-        """The run is over."""
-        self._held.pop(handle, None)
 
     def _wake(self) -> None:
         with self._condition:
@@ -60,37 +52,41 @@ class Renewer:
                 self._condition.notify()
 
     def _run(self) -> None:
-        due: dict[int, float] = {}
+        due: dict[Claim | None, float] = {}
         while True:
             with self._condition:
-                if not self._held:
-                    self._parked = True
-                    # `hold` enters its claim first and looks at `_parked` then, so one of the two sees the other
-                    if not self._held:
-                        due.clear()
-                        self._condition.wait()
-                        continue
-                    self._parked = False
-            now = monotonic()
-            shortest = 20.0
-            for handle, (store, claim, token) in list(self._held.items()):
-                third = claim.lease / 3  # two renewals may be late before a lease is lost
-                shortest = min(shortest, third)
-                if now >= due.setdefault(handle, now + third):
-                    due[handle] = now + third
-                    self._renew(handle, store, claim, token)
-            due = {handle: when for handle, when in due.items() if handle in self._held}
-            self._shortest = shortest * 3
+                self._parked = not self.held
+                # `hold` enters its claim first and looks at `_parked` then, so one of the two sees the other
+                if self._parked and not self.held:
+                    self._condition.wait()
+                    continue
+                self._parked = False
+            pause = self._turn(due, monotonic())
+            due = {claim: when for claim, when in due.items() if claim in self.held}
             with self._condition:
-                self._condition.wait(max(shortest / 2, 0.01))
+                self._condition.wait(pause)
 
-    def _renew(self, handle: int, store: Store, claim: Claim, token: int) -> None:
+    def _turn(self, due: dict[Claim | None, float], now: float) -> float:
+        """Renew what is due; returns how long to rest."""
+        shortest = 60.0
+        for claim, (store, token) in list(self.held.items()):
+            if claim is None:
+                continue
+            shortest = min(shortest, claim.lease)
+            third = claim.lease / 3  # two renewals may be late before a lease is lost
+            if now >= due.setdefault(claim, now + third):
+                due[claim] = now + third
+                self._renew(store, claim, token)
+        self._shortest = shortest
+        return max(shortest / 6, 0.01)
+
+    def _renew(self, store: Store, claim: Claim, token: int) -> None:
         try:
             alive = store.renew(claim, token)
         except Exception:
             return  # the next turn tries again; what is lost shows when the answer is saved
         if not alive:
-            self.drop(handle)
+            self.held.pop(claim, None)
 
 
 renewer = Renewer()

@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-from verbguard.http import HOP_BY_HOP, Headers, Request, joined
+from verbguard.http import HOP_BY_HOP, Headers, Request, Response, header, joined
 
 __all__ = [
     "CREDENTIALS",
@@ -24,6 +24,7 @@ __all__ = [
     "kept",
     "parse_key",
     "principal_of",
+    "readable",
     "request_digest",
     "stored_headers",
 ]
@@ -52,6 +53,8 @@ def parse_key(value: bytes, *, strict: bool = False) -> bytes:
 
     Raises KeyProblem. With `strict`, a value that is not an RFC 9651 String is a problem too.
     """
+    if not strict and len(value) <= MAX_KEY and _BARE.fullmatch(value):
+        return value
     value = value.strip(b" \t")
     quoted = _QUOTED.fullmatch(value)
     if quoted is not None:
@@ -157,8 +160,9 @@ def _session_of(cookies: bytes) -> bytes:
 
 PRECONDITIONS = (b"if-match", b"if-none-match", b"if-unmodified-since")
 
-# A keyed request is what the client says it is; these fields only catch a key that is used twice.
-_KEYED = (b"host", b"content-type", b"content-encoding", b"content-range", *PRECONDITIONS)
+# A keyed request is what the client says it is; these fields, beside the target, only catch a key that is used twice.
+KEYED_EXTRAS = frozenset([b"content-encoding", b"content-range", *PRECONDITIONS])
+_EXTRAS = sorted(KEYED_EXTRAS)
 
 # Fields that never change what a keyless PUT does: who sends it is the principal, the rest is delivery and tracing.
 _MEANINGLESS = (
@@ -221,13 +225,15 @@ _MEANINGLESS = (
 )
 
 
-def keyed_head(request: Request, multipart: bool) -> bytes:
-    """What identifies a keyed request beside its content."""
-    get = request.get
-    values = [get(name) or b"" for name in _KEYED]
-    if multipart:
-        values[1] = b"multipart"
-    return b"\0".join((request.method.encode("utf-8", "replace"), _canonical(request.target), *values))
+def keyed_head(request: Request, kind: bytes, extras: bool) -> bytes:
+    """What identifies a keyed request beside its content; `extras` says whether it carries any of KEYED_EXTRAS."""
+    target = request.target
+    if b"%" in target:
+        target = _canonical(target)
+    head = b"%b %b\n%b\n%b" % (request.method.encode("utf-8", "replace"), target, request.get(b"host") or b"", kind)
+    if extras:
+        head += b"\n" + b"\0".join([request.get(name) or b"" for name in _EXTRAS])
+    return head
 
 
 def keyless_head(request: Request, multipart: bool) -> bytes:
@@ -371,13 +377,38 @@ _NEVER_STORED = HOP_BY_HOP | {
 
 def stored_headers(headers: Headers) -> Headers:
     """The field lines of an answer that a replay repeats: ordered pairs, names in lower case."""
-    found = [(name, value) for raw, value in headers if (name := raw.lower()) not in _NEVER_STORED]
+    found: Headers = [(name, value) for raw, value in headers if (name := raw.lower()) not in _NEVER_STORED]
     if len(found) != len(headers):
         named = joined((name.lower(), value) for name, value in headers).get(b"connection")
         if named:
             listed = {name.strip().lower() for name in named.split(b",")}
             found = [pair for pair in found if pair[0] not in listed]
     return found
+
+
+def readable(response: Response, accept_encoding: bytes | None) -> Response:
+    """A kept answer for a client that may accept other content codings than the first one did (RFC 9110 12.5.3)."""
+    coding = (header(response.headers, b"content-encoding") or b"").strip().lower()
+    if accept_encoding is None or coding not in (b"gzip", b"x-gzip", b"deflate") or not response.body:
+        return response
+    if _accepts(accept_encoding, coding):
+        return response
+    import zlib
+
+    try:
+        body = zlib.decompress(response.body, wbits=47)  # 32 + 15: the wrapper says whether it is gzip or zlib
+    except zlib.error:
+        return response
+    headers = [pair for pair in response.headers if pair[0] not in (b"content-encoding", b"content-length", b"etag")]
+    return Response(response.status, [*headers, (b"content-length", b"%d" % len(body))], body)
+
+
+def _accepts(accept_encoding: bytes, coding: bytes) -> bool:
+    from werkzeug.datastructures import Accept
+    from werkzeug.http import parse_accept_header
+
+    accepted = parse_accept_header(accept_encoding.decode("latin-1"), Accept)
+    return accepted.quality(coding.decode("latin-1").removeprefix("x-")) > 0
 
 
 def fields_of(value: Any) -> bytes:

@@ -40,7 +40,8 @@ class Route:
     methods: frozenset[str] | None = None
     endpoint: Any = None
     exact: bool = True
-    opaque: bool = False
+    opaque: bool = False  # a mounted application that shows no routes
+    declared: bool = False  # a policy says that it is there, behind an opaque mount or in an app that shows no routes
     guarded: bool = False  # a mounted application that has a guard of its own
     native: str | None = None  # how the framework itself spells the template
 

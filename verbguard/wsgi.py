@@ -9,15 +9,14 @@ from time import monotonic
 from typing import Any
 
 from verbguard.errors import StoreError
-from verbguard.exchange import Exchange
-from verbguard.guard import Guard, Plan
-from verbguard.http import Headers, Request, Response, quoted_path, reason
+from verbguard.exchange import INTERESTING, Exchange
+from verbguard.http import Headers, Request, Response, environ_name, quoted_path, reason
+from verbguard.plans import Guard, Plan
 from verbguard.policy import Action, Policy, Profile
-from verbguard.records import Busy, Claim, Done, Outcome, Record, State
+from verbguard.records import Busy, Done, Outcome, Record, State
 from verbguard.renewal import renewer
-from verbguard.replay import CREDENTIALS, IDEMPOTENCY_KEY, PRECONDITIONS
 from verbguard.routes import Router
-from verbguard.rules import Content, Finding, catalogue, replaying
+from verbguard.rules import Content, Finding, replaying
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
@@ -29,49 +28,41 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-WAITERS = 32  # twins that may wait at once: each one holds a thread of the server's
+MARK = "verbguard.guarded"  # PEP 3333: a name of ours has a dot
+WAITERS = 256  # twins that may wait at once: each one holds a thread of the server's
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
-
-
-def _environ_name(name: bytes) -> str:
-    plain = name.decode("latin-1").upper().replace("-", "_")
-    return plain if plain in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + plain
 
 
 class _EnvironNames(dict[bytes, str]):
     """Field name -> where an environ has it."""
 
     def __missing__(self, name: bytes) -> str:
-        return self.setdefault(name, _environ_name(name))
+        return self.setdefault(name, environ_name(name))
 
 
 _ENVIRON = _EnvironNames()
-
-
-def _special() -> dict[str, bytes]:
-    """Where the fields are that plans ask for by name: the rest of an environ need not be looked at."""
-    names = {IDEMPOTENCY_KEY, *PRECONDITIONS, *CREDENTIALS}
-    for rule in catalogue().values():
-        names |= rule.fields or frozenset()
-    return {_ENVIRON[name]: name for name in names} | {"REMOTE_USER": b"remote-user"}
-
-
-_SPECIAL = _special()
-_SPECIAL_KEYS = _SPECIAL.keys()
+_INTERESTING = {_ENVIRON[name]: name for name in INTERESTING} | {"REMOTE_USER": b"remote-user"}
+_INTERESTING_KEYS = _INTERESTING.keys()
 
 
 class WsgiRequest(Request):
     """A request as the environ shows it."""
 
-    __slots__ = ("_names", "environ")
+    __slots__ = ("_path_info", "_prefix", "environ")
 
     def __init__(self, environ: Environ, path: str, prefix: str) -> None:
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
         self.path = path
-        self.prefix = prefix
+        self._prefix = prefix
+        self._path_info = environ.get("PATH_INFO")
         self.query = environ.get("QUERY_STRING", "").encode("latin-1")
-        self._names: set[bytes] | None = None
+
+    @property
+    def prefix(self) -> str:  # type: ignore[override]
+        """SCRIPT_NAME, also when a proxy's prefix is only put in place behind the guard; a mount moves the path as well."""
+        environ = self.environ
+        return decoded(environ.get("SCRIPT_NAME", "")) if environ.get("PATH_INFO") == self._path_info else self._prefix
 
     @property
     def headers(self) -> Headers:
@@ -87,30 +78,24 @@ class WsgiRequest(Request):
     def fields(self) -> Mapping[bytes, bytes]:
         return dict(self.headers)
 
-    @property
-    def names(self) -> Any:
-        """The names that are present among those that a plan asks for."""
-        names = self._names
-        if names is None:
-            names = self._names = {_SPECIAL[key] for key in self.environ.keys() & _SPECIAL_KEYS}
-        return names
+    def among(self, names: frozenset[bytes]) -> set[bytes]:
+        environ = self.environ
+        if names is INTERESTING:
+            return {_INTERESTING[key] for key in environ.keys() & _INTERESTING_KEYS}
+        return {name for name in names if _ENVIRON[name] in environ}
 
     def get(self, name: bytes) -> bytes | None:
         value = self.environ.get(_ENVIRON[name])
-        if value is None:
-            return (
-                self.environ["REMOTE_USER"].encode("latin-1")
-                if name == b"remote-user" and "REMOTE_USER" in self.environ
-                else None
-            )
-        if not value and name in (b"content-type", b"content-length"):
-            return None
+        if not value:
+            if name == b"remote-user":
+                value = self.environ.get("REMOTE_USER")
+            if value is None or name in (b"content-type", b"content-length"):
+                return None
         return value.encode("latin-1")  # type: ignore[no-any-return]
 
     def drop(self, names: frozenset[bytes]) -> None:
         for name in names:
             self.environ.pop(_ENVIRON[name], None)
-        self._names = None
 
     @property
     def target(self) -> bytes:
@@ -157,7 +142,7 @@ class GuardMiddleware:
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = open_store(store or "memory://") if store is None or isinstance(store, str) else store
         self.router = router or _router_of(app)
-        self._waiting = 0
+        self.waiting = 0
         self._pending = True
         if self.router is None or _has_own_routes(self.router):
             self.guard.compile(self.router)
@@ -180,7 +165,7 @@ class GuardMiddleware:
     # ---- requests
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if "verbguard" in environ:
+        if MARK in environ:
             # another guard outside of this one acts already
             return self.app(environ, start_response)
         if self._pending:
@@ -196,10 +181,10 @@ class GuardMiddleware:
             if plan is None:
                 plan = self.guard.settle(WsgiRequest(environ, path, prefix))
         except Exception:
-            return self._faulty(environ, start_response, method)
+            return self.faulty(environ, start_response)
         if plan.passes:
             return self.app(environ, start_response)
-        environ["verbguard"] = True
+        environ[MARK] = True
         if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches):
             return _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response).run()
 
@@ -221,9 +206,9 @@ class GuardMiddleware:
             return serving.sent(result)
         return result if started else _Late(result, lambda: serving)
 
-    def _faulty(self, environ: Environ, start_response: StartResponse, method: str) -> Iterable[bytes]:
+    def faulty(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
-        answer = self.guard.fault(method)
+        answer = self.guard.fault(environ["REQUEST_METHOD"])
         return self.app(environ, start_response) if answer is None else reply(start_response, answer)
 
 
@@ -278,65 +263,61 @@ class _Late:
             close()
 
 
-class _Serving:
-    """One request on its way through: the exchange, and what WSGI makes of its decisions."""
+class _Serving(Exchange):
+    """One request on its way through: an exchange, and what WSGI makes of its decisions."""
 
-    __slots__ = (
-        "_answered",
-        "_head",
-        "_over",
-        "_saved",
-        "_settled",
-        "_start",
-        "_write",
-        "exchange",
-        "handle",
-        "middleware",
-        "spool",
-    )
+    # Defaults stand on the class: a request sets only what it makes different.
+    spool: Spool | None = None
+    _head: tuple[str, list[tuple[str, str]], Headers, Any] | None = None  # the head of the answer while it is held
+    _write: Callable[[bytes], Any] | None = None
+    _answered = False  # a head has left
+    _settled = False  # nothing is left to record
+    _saved = False
+    _over = False
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> None:
+        self.guard = middleware.guard
+        self.plan = plan
+        self.request = request
         self.middleware = middleware
-        self.exchange = Exchange(middleware.guard, plan, request)
-        self.spool: Spool | None = None
-        self.handle = 0
         self._start = start_response
-        self._head: tuple[str, list[tuple[str, str]], Headers, Any] | None = None  # the head of the answer while it is held
-        self._write: Callable[[bytes], Any] | None = None
-        self._answered = False  # a head has left
-        self._settled = False  # nothing is left to record
-        self._saved = False
-        self._over = False
 
     # ---- the request
 
     def run(self) -> Iterable[bytes]:
-        exchange = self.exchange
-        environ: Environ = exchange.request.environ  # type: ignore[attr-defined]
+        environ: Environ = self.request.environ  # type: ignore[attr-defined]
         try:
-            answer = exchange.open()
+            answer = self.open()
         except Exception:
-            return self.middleware._faulty(environ, self._start, exchange.request.method)
-        if answer is not None:
-            return reply(self._start, answer)
-        if exchange.mode:
+            return self.middleware.faulty(environ, self._start)
+        if answer is None and self.mode:
             content = self._read(environ)
             if content is None:
-                return reply(self._start, exchange.incomplete())
-            if exchange.mode and (answer := self._claimed(content)) is not None:
-                self._close_spool()
-                return reply(self._start, answer)
+                answer = self.incomplete()
+            elif self.mode:
+                outcome = self._claim(content)
+                if type(outcome) is Busy and self.patience:
+                    outcome = self._waited(outcome)
+                if outcome is not None:
+                    answer = self._judged_outcome(outcome) if type(outcome) is Done else self.claimed(outcome)
+                    if self.token and self.claimed_as is not None:
+                        renewer.hold(self.middleware.store, self.claimed_as, self.token)
+                else:
+                    answer = self.refusal
+        if answer is not None:
+            self._close_spool()
+            return reply(self._start, answer)
         return self._serve(environ)
 
     def _read(self, environ: Environ) -> Any:
         """All of the request's content, put back for the app; None when it ended before its declared length."""
         declared = environ.get("CONTENT_LENGTH")
-        left = int(declared) if declared else -1
+        left = int(declared) if declared and declared.isdecimal() else -1
         if left < 0 and not environ.get("wsgi.input_terminated"):
             if "HTTP_TRANSFER_ENCODING" in environ:
-                self.exchange.unreadable()
+                self.unreadable()
             return b""
-        bound = self.exchange.plan.replay.max_request
+        bound = self.plan.replay.max_request
         stream = environ["wsgi.input"]
         if 0 <= left <= bound:
             content = stream.read(left)
@@ -361,67 +342,61 @@ class _Serving:
         environ["wsgi.input_terminated"] = True
         return spool.content
 
-    def _claimed(self, content: Any) -> Response | None:
-        """Claim the request; the answer to send instead of running it, or None."""
-        exchange = self.exchange
+    def _claim(self, content: Any) -> Outcome | None:
+        """What the store says; None when it was not asked, and `refusal` is the answer, if there is one."""
         try:
-            claim = exchange.claim(content)
+            claim = self.claim(content)
             if self.spool is not None:
-                self.spool.file()
+                self.spool.file()  # back to the beginning, for the app
         except Exception:
-            return self._fault()
+            self.refusal = self.guard.fault(self.request.method)
+            return None
         try:
-            outcome = self.middleware.store.claim(claim)
-            if type(outcome) is Busy and exchange.patience:
-                outcome = self._waited(claim, outcome)
-        except StoreError as error:
-            return exchange.store_down(error)
+            return self.middleware.store.claim(claim)
         except Exception as error:
-            return exchange.store_down(error)
-        authorize = exchange.plan.replay.authorize
-        if type(outcome) is Done and authorize is not None and not authorize(exchange.request):
-            return exchange.forbidden()
-        answer = exchange.claimed(outcome)
-        if exchange.token:
-            self.handle = renewer.hold(self.middleware.store, claim, exchange.token)
-        return answer
+            self.refusal = self.store_down(error)
+            return None
 
-    def _waited(self, claim: Claim, outcome: Outcome) -> Outcome:
+    def _waited(self, outcome: Outcome | None) -> Outcome | None:
         """Look again until the twin is done, this request's turn comes, or its patience ends."""
-        middleware = self.middleware
-        if middleware._waiting >= WAITERS:
+        middleware, claim = self.middleware, self.claimed_as
+        assert claim is not None
+        if middleware.waiting >= WAITERS:
             return outcome
-        end = monotonic() + self.exchange.patience
+        end = monotonic() + self.patience
         pause = _FIRST_PAUSE
-        middleware._waiting += 1
+        middleware.waiting += 1
         try:
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 time.sleep(min(pause, left))
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
                 outcome = middleware.store.claim(claim)
+        except StoreError as error:
+            self.refusal = self.store_down(error)
+            return None
         finally:
-            middleware._waiting -= 1
+            middleware.waiting -= 1
         return outcome
 
-    def _fault(self) -> Response | None:
-        answer = self.middleware.guard.fault(self.exchange.request.method)
-        if answer is None:
-            self.exchange.unprotected()
-        return answer
+    def _judged_outcome(self, outcome: Done) -> Response | None:
+        """A stored answer, once the application's own `authorize` has nothing against it."""
+        authorize = self.plan.replay.authorize
+        if authorize is not None and not authorize(self.request):
+            return self.forbidden()
+        return self.claimed(outcome)
 
     # ---- the app
 
     def _serve(self, environ: Environ) -> Iterable[bytes]:
-        exchange = self.exchange
-        touch = exchange.touch
-        if touch is not None and not exchange.token:
+        touch = self.touch
+        if touch is not None and not self.token:
             self.middleware.store.start(touch)
-        original = {**environ} if exchange.request.method == "HEAD" else None
+        original = {**environ} if self.request.method == "HEAD" else None
         try:
             result = self.middleware.app(environ, self.start_response)
-            if original is not None and not exchange.status:
+            if original is not None and not self.status:
                 result = _begun(result)
-            if exchange.again and original is not None:
+            if self.again and original is not None:
                 return self._as_get(result, original)
             return self.sent(result)
         except BaseException as error:
@@ -433,14 +408,13 @@ class _Serving:
     def _as_get(self, refused: Iterable[bytes], environ: Environ) -> Iterable[bytes]:
         """Run the app as GET for its head only."""
         _close(refused)
-        exchange = self.exchange
-        exchange.again = False
-        exchange.status = 0
+        self.again = False
+        self.status = 0
         result = self.middleware.app({**environ, "REQUEST_METHOD": "GET"}, self.start_response)
-        if not exchange.status:
+        if not self.status:
             result = _begun(result)
         self._release_hold()
-        exchange.finished = True
+        self.finished = True
         _close(result)
         self._end()
         self._close_spool()
@@ -448,23 +422,21 @@ class _Serving:
 
     def sent(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """The app's iterable, or what stands for it."""
-        exchange = self.exchange
-        if exchange.replaced is not None:
+        if self.replaced is not None:
             _close(result)
             return self._replacement()
-        if type(result) in (list, tuple) and exchange.status:
+        if type(result) in (list, tuple) and self.status:
             return self._whole(result)  # type: ignore[arg-type]
-        wrapper = exchange.request.environ.get("wsgi.file_wrapper")  # type: ignore[attr-defined]
-        if isinstance(wrapper, type) and isinstance(result, wrapper) and exchange.status:
+        wrapper = self.request.environ.get("wsgi.file_wrapper")  # type: ignore[attr-defined]
+        if isinstance(wrapper, type) and isinstance(result, wrapper) and self.status:
             return self._file(result)
         return _Body(self, result)
 
     def _whole(self, result: list[bytes] | tuple[bytes, ...]) -> Iterable[bytes]:
         """An answer that is all there: recorded before it is handed over, and handed over as it came."""
-        exchange = self.exchange
         last = len(result) - 1
-        out = [exchange.content(piece, index < last) for index, piece in enumerate(result)] or [exchange.content(b"", False)]
-        if exchange.replaced is not None:
+        out = [self.content(piece, index < last) for index, piece in enumerate(result)] or [self.content(b"", False)]
+        if self.replaced is not None:
             return self._replacement()
         self._release_hold()
         self._commit()
@@ -476,19 +448,19 @@ class _Serving:
 
     def _file(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """A file that the server sends itself; its content is never seen here."""
-        self.exchange.unseen()
+        self.unseen()
         self._release_hold()
         self._commit()
         self._end()
         self._close_spool()
-        if self.exchange.dropping:
+        if self.dropping:
             _close(result)
             return []
         return result
 
     def rest(self, piece: bytes, iterator: Iterator[bytes]) -> Iterator[bytes]:
         """What is sent of an answer whose head came late: this piece and the rest."""
-        if self.exchange.replaced is not None:
+        if self.replaced is not None:
             yield from self._replacement()
             return
         body = _Body(self, iterator)
@@ -504,75 +476,74 @@ class _Serving:
         if self._answered and exc_info is not None:
             self._start(status, headers, exc_info)
             return self.write
-        exchange = self.exchange
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         try:
-            exchange.answered(int(status[:3]), pairs)
+            self.answered(int(status[:3]), pairs)
         except Exception:
             self.middleware.guard.fault("GET")
-            exchange.status, exchange.holding = int(status[:3]), Content.NONE
+            self.status, self.holding = int(status[:3]), Content.NONE
         self._head = (status, headers, pairs, exc_info)
-        if not exchange.again and exchange.replaced is None and exchange.holding is Content.NONE:
+        if not self.again and self.replaced is None and self.holding is Content.NONE:
             self._send_head()
         return self.write
 
     def _send_head(self) -> None:
         assert self._head is not None
         status, headers, pairs, exc_info = self._head
-        exchange = self.exchange
-        if int(status[:3]) != exchange.status:
-            status = f"{exchange.status} {reason(exchange.status)}"
-        if exchange.headers is not pairs:
-            headers = _text(exchange.headers)
+        if int(status[:3]) != self.status:
+            status = f"{self.status} {reason(self.status)}"
+        if self.headers is not pairs:
+            headers = _text(self.headers)
         self._head = None
         self._answered = True
         self._write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
 
     def _release_hold(self) -> None:
         if self._head is not None:
-            self.exchange.unheld()
-            if self.exchange.replaced is None:
+            self.unheld()
+            if self.replaced is None:
                 self._send_head()
 
     def _replacement(self) -> Iterable[bytes]:
-        answer = self.exchange.replaced
+        answer = self.replaced
         assert answer is not None
-        self.exchange.finished = True
+        self.finished = True
         self._commit()
         self._end()
         self._close_spool()
         self._answered = True
         self._start(f"{answer.status} {reason(answer.status)}", _text(answer.headers))
-        return [] if self.exchange.request.method == "HEAD" else [answer.body]
+        return [] if self.request.method == "HEAD" else [answer.body]
 
     def write(self, piece: bytes) -> None:
         """The write callable of PEP 3333, into the same stream of pieces."""
-        out = self.exchange.content(piece, True)
-        if self._head is not None and self.exchange.holding is Content.NONE and self.exchange.replaced is None:
+        out = self.content(piece, True)
+        if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
         if out and self._write is not None:
+            self.begun = True
             self._write(out)
 
     def piece(self, piece: bytes) -> bytes:
         """One piece of the app's iterable; returns what of it may be sent now."""
-        exchange = self.exchange
-        last = exchange.last(piece)
-        out = exchange.content(piece, not last)
-        if self._head is not None and exchange.holding is Content.NONE and exchange.replaced is None:
+        last = self.last(piece)
+        out = self.content(piece, not last)
+        if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
         if last:
             self._commit()
             self._end()
+        if out:
+            self.begun = True
         return out
 
     def ended(self) -> Iterable[bytes]:
         """The app's iterable is exhausted; what is left to send."""
-        exchange = self.exchange
-        if not exchange.status:
+        if not self.status:
             self._failed(None)
             return ()
-        out = b"" if exchange.finished else exchange.content(b"", False)
-        if exchange.replaced is not None and not self._answered:
+        out = b"" if self.finished else self.content(b"", False)
+        if self.replaced is not None and not self._answered:
             return self._replacement()
         self._release_hold()
         self._commit()
@@ -583,48 +554,46 @@ class _Serving:
 
     def _commit(self) -> None:
         """The answer is complete: keep it, or let the claim go."""
-        if self.exchange.token and not self._settled:
-            self._keep(self.exchange.record())
+        if self.token and not self._settled:
+            self._keep(self.record())
 
     def _failed(self, error: BaseException | None) -> None:
-        exchange = self.exchange
-        if not exchange.token:
+        if not self.token:
             return
         if self._settled:
             return
-        self._keep(exchange.failed(error is not None and not isinstance(error, Exception)))
+        self._keep(self.failed(error is not None and not isinstance(error, Exception)))
 
     def _keep(self, record: Record | None) -> None:
-        exchange, store = self.exchange, self.middleware.store
-        claim = exchange.claimed_as
+        store = self.middleware.store
+        claim = self.claimed_as
         assert claim is not None
         self._settled = True
         try:
             if record is None:
-                kept = store.release(claim, exchange.token)
+                kept = store.release(claim, self.token)
             else:
                 try:
-                    kept = store.save(claim, exchange.token, record)
+                    kept = store.save(claim, self.token, record)
                 except ValueError:
-                    kept = store.save(claim, exchange.token, Record(record.status, [], b"", State.BROKEN))
+                    kept = store.save(claim, self.token, Record(record.status, [], b"", State.BROKEN))
                 self._saved = kept
             if not kept:
-                exchange.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
         except Exception as error:
-            exchange.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
 
     def _end(self) -> None:
         """The run is over, whatever became of it."""
         if self._over:
             return
         self._over = True
-        exchange = self.exchange
-        if self.handle:
-            renewer.drop(self.handle)
-        if exchange.token and not self._settled:
-            self._failed(None)
-        if exchange.touch is not None and (exchange.mode != "keyless" or not exchange.token):
-            self.middleware.store.end(exchange.touch)
+        if self.token:
+            renewer.held.pop(self.claimed_as, None)
+            if not self._settled:
+                self._failed(None)
+        elif self.touch is not None:
+            self.middleware.store.end(self.touch)
 
     def _close_spool(self) -> None:
         if self.spool is not None:
@@ -656,7 +625,7 @@ class _Body:
                 self._iterator = iter(self._result)
             for piece in self._iterator:
                 out = serving.piece(piece)
-                if serving.exchange.replaced is not None:
+                if serving.replaced is not None:
                     break
                 if out:
                     return out
@@ -672,9 +641,9 @@ class _Body:
         self._closed = True
         serving = self._serving
         try:
-            if self._left is None and serving.exchange.storable and not serving._settled:
+            if self._left is None and serving.storable and not serving._settled:
                 for _ in self:
-                    if not serving.exchange.storable:
+                    if not serving.storable:
                         break
         finally:
             try:

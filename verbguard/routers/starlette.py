@@ -53,7 +53,8 @@ def is_guarded(app: Any) -> bool:
         layers = getattr(app, "user_middleware", ())
         if any(getattr(getattr(each, "cls", None), "__verbguard_layer__", False) for each in layers):
             return True
-        app = getattr(app, "__dict__", {}).get("app")
+        inner = getattr(app, "__dict__", {})
+        app = inner.get("app") or inner.get("wsgi_app")
         if app is None:
             break
     return False

@@ -31,11 +31,12 @@ class WerkzeugRouter:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._routes: dict[int, Route] = {}
-        self._version: object = None
+        self._methods: frozenset[str] = frozenset()
 
     def routes(self) -> list[Route]:
         rules = [rule for rule in self._app.url_map.iter_rules() if not rule.websocket and not rule.build_only]
         self._routes = {id(rule): self._route(rule) for rule in rules}
+        self._methods = frozenset(method for rule in rules for method in rule.methods or ())
         found = list(self._routes.values())
         return found + [loose for rule in rules if (loose := self._loose(rule)) is not None]
 
@@ -65,30 +66,23 @@ class WerkzeugRouter:
         return len(self._app.url_map._rules)
 
     def matching(self, request: Request) -> list[Route]:
-        from werkzeug.exceptions import HTTPException, MethodNotAllowed
-        from werkzeug.routing import RequestRedirect
+        """Werkzeug tells one rule for one method, so it is asked for each method that the map has; the request's own first."""
+        from werkzeug.exceptions import HTTPException
 
         adapter = self._adapter(request)
         found: dict[int, Route] = {}
-        methods = [request.method]
-        while methods:
+        covered: set[str] = set()
+        for method in (request.method, *sorted(self._methods - {request.method})):
+            if method in covered:
+                continue
             try:
-                rule, _ = adapter.match(method=methods.pop(0), return_rule=True)
-            except MethodNotAllowed as refused:
-                if not found and not methods:
-                    methods = sorted(set(refused.valid_methods or ()) - {request.method})
-                    if not methods:
-                        break
+                rule, _ = adapter.match(method=method, return_rule=True)
+            except HTTPException:  # no route, another method's, or a redirect, which is the app's own verdict
                 continue
-            except RequestRedirect:
-                continue
-            except HTTPException:
-                break
             route = self._routes.get(id(rule))
-            if route is not None and id(route) not in found:
+            if route is not None:
                 found[id(route)] = route
-                if len(found) == 1:
-                    methods = sorted(set(adapter.allowed_methods()) - {request.method, *(route.methods or ())})
+                covered |= route.methods or frozenset()
         return list(found.values())
 
     def _adapter(self, request: Request) -> Any:

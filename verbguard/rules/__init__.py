@@ -98,6 +98,8 @@ class Rule:
     methods: frozenset[str] | None = None
     statuses: frozenset[int] | None = None
     fields: frozenset[bytes] | None = None  # a request rule speaks only when one of these fields is present
+    given: frozenset[bytes] | None = None  # an answer rule speaks only when the request carries one of these fields
+    absent: bytes | None = None  # an answer rule is silent when the answer has this field
     content: Content = Content.NONE
     default: Action = Action.OBSERVE
     strict: Action = Action.OBSERVE
@@ -114,8 +116,12 @@ class Rule:
         return self.default if profile is Profile.GUARD else self.strict
 
     def concerns(self, method: str, status: int) -> bool:
-        """Whether a response rule has anything to say of this method and status."""
-        return (self.methods is None or method in self.methods) and (self.statuses is None or status in self.statuses)
+        """Whether an answer rule has anything to say of this method and status."""
+        return self.concerns_method(method) and (self.statuses is None or status in self.statuses)
+
+    def concerns_method(self, method: str) -> bool:
+        """Whether the rule has anything to say of this method."""
+        return self.methods is None or method in self.methods
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -130,6 +136,8 @@ def rule(
     methods: Collection[str] | None = None,
     statuses: Collection[int] | None = None,
     fields: Collection[bytes] | None = None,
+    given: Collection[bytes] | None = None,
+    absent: bytes | None = None,
     content: Content = Content.NONE,
     default: Action = Action.OBSERVE,
     strict: Action | None = None,
@@ -149,6 +157,8 @@ def rule(
             methods=None if methods is None else frozenset(methods),
             statuses=None if statuses is None else frozenset(statuses),
             fields=None if fields is None else frozenset(fields),
+            given=None if given is None else frozenset(given),
+            absent=absent,
             content=content,
             default=default,
             strict=default if strict is None else strict,
@@ -171,7 +181,7 @@ def declare(id: str, title: str, *, cites: str, default: Action, strict: Action 
 
 def catalogue() -> dict[str, Rule]:
     """Every rule by its id, in the order of the families."""
-    from verbguard.rules import allow, framing, methods, post, put, replaying, status
+    from verbguard.rules import allow, framing, methods, post, put, ranges, replaying, status
 
-    del allow, framing, methods, post, put, replaying, status
+    del allow, framing, methods, post, put, ranges, replaying, status
     return CATALOGUE

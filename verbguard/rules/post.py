@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verbguard.http import Request, header
+from verbguard.http import Request
 from verbguard.location import derive
 from verbguard.policy import Action
 from verbguard.routes import Kind
@@ -17,20 +17,23 @@ from verbguard.rules import Answer, Content, Finding, Target, When, rule
     content=Content.JSON,
     methods={"POST"},
     statuses={201},
+    absent=b"location",
     default=Action.REPAIR,
+    strict=Action.REPLACE,
 )
 def post_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
     """Without Location a 201 claims that the target itself was created: the collection.
 
     Clients then do not know what to PUT, PATCH or DELETE. The guard derives Location from Content-Location, the policy's
     template, the one member template below this collection, or a self link, and checks it against the routes. On any
-    doubt it sends none and says so: give the route `location="/items/{id}"`.
+    doubt it sends none and says so: give the route `location="/items/{id}"`. In `strict` a 500 takes the answer's place.
     """
-    if target.kind is Kind.ACTION or header(response.headers, b"location") is not None:
+    if target.kind is Kind.ACTION:
         return None
     reference, source = derive(request, response, target)
     if reference is None:
-        return Finding(f"A POST answered 201 without Location, and none can be derived: {source}.")
+        message = f"A POST answered 201 without Location, and none can be derived: {source}."
+        return Finding(message, status=500)
     return Finding(f"Location was derived from {source}.", add=[(b"location", reference.encode("ascii"))])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verbguard.http import Request, header
+from verbguard.http import Request
 from verbguard.location import safe
 from verbguard.methods import allow_value
 from verbguard.policy import Action
@@ -61,6 +61,7 @@ def put_content_range(request: Request, target: Target) -> Finding | None:
     when=When.STATUS,
     methods={"PUT"},
     statuses={200, 204},
+    given={b"if-none-match"},
     default=Action.REPAIR,
 )
 def put_create_201(request: Request, response: Answer, target: Target) -> Finding | None:
@@ -78,12 +79,11 @@ def put_create_201(request: Request, response: Answer, target: Target) -> Findin
     content=Content.FIRST,
     methods={"PUT"},
     statuses={201},
+    given={b"if-match"},
     default=Action.REPAIR,
 )
 def put_replace(request: Request, response: Answer, target: Target) -> Finding | None:
     """A PUT that succeeded with If-Match found a representation, so it replaced and did not create."""
-    if request.get(b"if-match") is None:
-        return None
     status = 204 if response.body == b"" else 200
     return Finding(f"A PUT with If-Match that succeeds has replaced; the answer is {status}.", set_status=status)
 
@@ -92,14 +92,15 @@ def put_replace(request: Request, response: Answer, target: Target) -> Finding |
     "put-201-location",
     "A PUT that created names its target",
     cites="RFC 9110 15.3.2, 10.2.2",
-    when=When.STATUS,
+    when=When.FRAMING,
     methods={"PUT"},
     statuses={201},
+    absent=b"location",
     default=Action.REPAIR,
     routine=True,
 )
 def put_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
     """Without Location a 201 means the target; saying it helps generic clients. A Location of the app stays as it is."""
-    if header(response.headers, b"location") is not None or not safe(request.target.decode("latin-1")):
+    if not safe(request.target.decode("latin-1")):
         return None
     return Finding("The created resource is the target.", add=[(b"location", request.target)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from verbguard.http import Request, header
+from verbguard.http import CONTENT_FIELDS, Request, header
 from verbguard.methods import SAFE, may_answer
 from verbguard.policy import Action
 from verbguard.replay import PRECONDITIONS
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
+
+_INSTEAD = {203: 200, 205: 204, 206: 200, 226: 200}
 
 
 def admitted(target: Target, status: int) -> bool:
@@ -15,11 +17,6 @@ def admitted(target: Target, status: int) -> bool:
     if own is not None and 200 <= status < 400:
         return status in own
     return may_answer(target.method, status)
-
-
-def without_content(response: Answer) -> bool:
-    """Whether the answer is known to have no content."""
-    return response.body == b""
 
 
 @rule("status-100-599", "A code that is none", cites="RFC 9110 15", when=When.STATUS, default=Action.REPLACE)
@@ -45,51 +42,41 @@ def status_final(request: Request, response: Answer, target: Target) -> Finding 
     return Finding(f"The app's final answer was {response.status}, an interim one.", status=500)
 
 
-@rule(
-    "no-205-elsewhere",
-    "205 is for forms",
-    cites="RFC 9110 15.3.6",
-    when=When.STATUS,
-    statuses={205},
-    default=Action.REPAIR,
-)
-def reset_content(request: Request, response: Answer, target: Target) -> Finding | None:
-    """205 asks a user agent to reset the form that it sent; only POST has one. The plain word for done is 204."""
-    if admitted(target, 205):
+def _nothing_created(request: Request, response: Answer, target: Target) -> Finding | None:
+    if admitted(target, 201):
         return None
-    return Finding("205 has no meaning here; 204 says the same.", set_status=204)
-
-
-@rule(
-    "safe-no-state-status",
-    "201 where nothing can be created",
-    cites="RFC 9110 9.2.1, 15.3.2",
-    when=When.CONTENT,
-    content=Content.FIRST,
-    statuses={201},
-    default=Action.REPAIR,
-)
-def nothing_created(request: Request, response: Answer, target: Target) -> Finding | None:
-    """GET, HEAD, OPTIONS and DELETE create nothing. The answer becomes 200, or 204 when it has no content."""
-    if target.method not in ("GET", "HEAD", "DELETE", "OPTIONS") or admitted(target, 201):
-        return None
-    status = 204 if without_content(response) and target.method != "HEAD" else 200
+    status = 204 if response.body == b"" and target.method != "HEAD" else 200
     return Finding(f"201 has no meaning for {target.method}; it becomes {status}.", set_status=status)
 
 
 @rule(
-    "status-transformed-by-proxy",
-    "203 and 226 are not an app's",
-    cites="RFC 9110 15.3.4",
-    when=When.STATUS,
-    statuses={203, 226},
+    "safe-no-state-status",
+    "201 to a safe method",
+    cites="RFC 9110 9.2.1, 15.3.2",
+    when=When.CONTENT,
+    content=Content.FIRST,
+    methods={"GET", "HEAD", "OPTIONS"},
+    statuses={201},
     default=Action.REPAIR,
 )
-def transformed(request: Request, response: Answer, target: Target) -> Finding | None:
-    """203 is what a transforming proxy makes of a 200, 226 answers A-IM. From an app they mean 200."""
-    if admitted(target, response.status) or (response.status == 226 and request.get(b"a-im") is not None):
-        return None
-    return Finding(f"{response.status} does not come from an origin; it becomes 200.", set_status=200)
+def safe_created(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A safe method creates nothing. The answer becomes 200, or 204 when it has no content."""
+    return _nothing_created(request, response, target)
+
+
+@rule(
+    "delete-status-set",
+    "201 to DELETE",
+    cites="RFC 9110 9.3.5",
+    when=When.CONTENT,
+    content=Content.FIRST,
+    methods={"DELETE"},
+    statuses={201},
+    default=Action.REPAIR,
+)
+def delete_created(request: Request, response: Answer, target: Target) -> Finding | None:
+    """DELETE creates nothing. The answer becomes 200, or 204 when it has no content."""
+    return _nothing_created(request, response, target)
 
 
 @rule(
@@ -106,21 +93,6 @@ def partial_unasked(request: Request, response: Answer, target: Target) -> Findi
     if request.get(b"range") is not None:
         return None
     return Finding("206 answers a request without Range.", status=500)
-
-
-@rule(
-    "status-206-complete",
-    "206 that is complete",
-    cites="RFC 9110 14.2, 15.3.7",
-    when=When.STATUS,
-    statuses={206},
-    default=Action.REPAIR,
-)
-def partial_complete(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Ranges exist for GET and QUERY. To another method a 206 that names no range is a complete answer: 200."""
-    if admitted(target, 206) or header(response.headers, b"content-range") is not None:
-        return None
-    return Finding(f"206 has no meaning for {target.method}; a complete answer is 200.", set_status=200)
 
 
 @rule(
@@ -167,7 +139,7 @@ def unsafe_not_modified(request: Request, response: Answer, target: Target) -> F
 )
 def delete_200(request: Request, response: Answer, target: Target) -> Finding | None:
     """A DELETE that is done and has nothing to say answers 204; 200 promises content about what was done."""
-    if not without_content(response) or not admitted(target, 204):
+    if response.body != b"" or not admitted(target, 204):
         return None
     return Finding("DELETE 200 without content is 204.", set_status=204)
 
@@ -192,14 +164,26 @@ def had_precondition(request: Request, response: Answer, target: Target) -> Find
     "A code without meaning for the method",
     cites="RFC 9110 9.3, 15",
     when=When.STATUS,
+    default=Action.REPAIR,
     strict=Action.REPLACE,
 )
 def method_table(request: Request, response: Answer, target: Target) -> Finding | None:
     """The answer's code has no meaning for this method; a generic client will do the wrong thing with it.
 
-    A route that means it lists it: `statuses={"PUT": {200, 204, 207}}`. In `strict` the answer is replaced by a 500, so
-    that a test fails.
+    Where another code of the same class says what was meant, it is set: 205 asks to reset a form, which only POST has, so it
+    becomes 204; 203 is what a transforming proxy makes of 200, and 226 answers A-IM, so they become 200; 206 without
+    Content-Range, to a method that has no ranges, is a complete answer and becomes 200. Anything else passes with a
+    finding; in `strict` a 500 takes its place, so that a test fails. A route that means it lists it:
+    `statuses={"PUT": {200, 204, 207}}`.
     """
-    if admitted(target, response.status):
+    status = response.status
+    if admitted(target, status) or (status == 226 and request.get(b"a-im") is not None):
         return None
-    return Finding(f"{response.status} has no meaning for {target.method} here.", status=500)
+    instead = _INSTEAD.get(status, 0)
+    if status == 206 and (target.method in ("GET", "QUERY") or header(response.headers, b"content-range") is not None):
+        instead = 0
+    if instead == 204:
+        return Finding(f"{status} has no meaning for {target.method}; it becomes 204.", set_status=204, drop=CONTENT_FIELDS)
+    if instead:
+        return Finding(f"{status} has no meaning for {target.method}; it becomes {instead}.", set_status=instead)
+    return Finding(f"{status} has no meaning for {target.method} here.", status=500)

@@ -31,8 +31,8 @@ class Store(Protocol):
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """Keep the answer of a won claim; False, and nothing changes, when the token is no longer the newest.
 
-        - The first save or release of a keyless claim ends its touch, also when it comes too late; after a False nothing
-          more is said of that claim.
+        - The first save or release of a claim ends its touch, also when it comes too late; after a False nothing more is
+          said of that claim.
         - The owner may save again, to say less than before.
         """
 
@@ -49,7 +49,7 @@ class Store(Protocol):
         """An unsafe request that claims nothing begins."""
 
     def end(self, touch: Touch) -> None:
-        """A request whose touch was started, by `start` or by a keyed claim, is over."""
+        """A request whose touch was started by `start` is over."""
 
 
 def open(url: str = "memory://") -> Store:

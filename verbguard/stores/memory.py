@@ -18,9 +18,8 @@ from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, 
 
 __all__ = ["MemoryStore"]
 
-_STORED = Struct("<dqq")  # expiry, token, generation; the fingerprint and the record follow
-_PRINT = 32
-_RECORD = _STORED.size + _PRINT
+_STORED = Struct("<dqq32s")  # expiry, token, generation, fingerprint; the record follows
+_unpack = _STORED.unpack_from
 _OVERHEAD = 120  # bytes that CPython spends on an entry beside its two values: table slot, queue slot, object headers
 
 # A generation is a serial number above the count of requests that are running now.
@@ -30,25 +29,24 @@ _RUNNING = (1 << _SHIFT) - 1
 _BATCH = 2_000  # records dropped by one sweep: a claim must not pay for a whole day's expiry
 
 
-class _Running:
+class _Running(Won):
     """A claim that is being run, or that was when its lease ended."""
 
-    __slots__ = ("expires", "fingerprint", "keyless", "started", "token")
+    __slots__ = ("expires", "fingerprint", "started")
 
-    def __init__(self, token: int, expires: float, claim: Claim, started: int) -> None:
+    def __init__(self, token: int, expires: float, fingerprint: bytes, started: int) -> None:
         self.token = token
         self.expires = expires
-        self.fingerprint = claim.fingerprint
-        self.keyless = claim.keyless
+        self.fingerprint = fingerprint
         self.started = started
 
 
 class MemoryStore:
     """Records in this process's memory.
 
-    `max_bytes` bounds what is kept, 64 MiB by default: room for some 50,000 answers of 1 kB. A full store first drops
-    expired and keyless records; a running claim or an unexpired keyed record is never dropped. When that is not enough a
-    new keyed claim raises StoreError. `clock` gives seconds that never go back.
+    `max_bytes` bounds what is kept, 64 MiB by default: room for some 50,000 answers of 1 kB. A full store first drops what
+    has expired, then keyless records; a running claim or an unexpired keyed record is never dropped. When that is not
+    enough, a new claim raises StoreError. `clock` gives seconds that never go back.
     """
 
     shared = False
@@ -61,6 +59,7 @@ class MemoryStore:
         self._records: dict[bytes, bytes | _Running] = {}
         self._queues: dict[float, deque[bytes]] = {}  # lifetime -> idents in the order of their expiry
         self._next_sweep = 0.0
+        self._full_until = 0.0
         self._serial = 0
         self._touched: dict[str, int] = {}  # path -> generation of it and of everything below it
         self._swept: dict[str, int] = {}  # path -> generation that everything below it shares
@@ -83,23 +82,24 @@ class MemoryStore:
                     return outcome
             if self.size >= self.max_bytes and not self._make_room(now):
                 raise StoreError(f"the memory store is full: {self.size} of {self.max_bytes} bytes are in use")
+            touch = claim.touch
+            started = self._start(touch) if touch is not None else self._serial
             if claim.keyless and claim.keep > self._window:
                 self._window = claim.keep
-            started = self._start(claim.touch) if claim.touch is not None else 0
             self._serial = token = self._serial + 1
-            self._records[claim.ident] = _Running(token, now + claim.lease, claim, started)
-            return Won(token)
+            running = self._records[claim.ident] = _Running(token, now + claim.lease, claim.fingerprint, started)
+            return running
 
     def _held(self, claim: Claim, held: bytes | _Running, now: float) -> Outcome | None:
         """What an existing entry says to a claim; None when the ident is free again."""
         if type(held) is bytes:
-            expires, _, generation = _STORED.unpack_from(held)
+            expires, _, generation, fingerprint = _unpack(held)
             if expires <= now or (claim.keyless and not self._unchanged(claim.touch, generation)):
                 self._drop(claim.ident, held)
                 return None
-            if held[_STORED.size : _RECORD] != claim.fingerprint:
+            if fingerprint != claim.fingerprint:
                 return Clash()
-            return Done(Record.unpack(held, _RECORD))
+            return Done(Record.unpack(held, _STORED.size))
         assert isinstance(held, _Running)
         if held.fingerprint != claim.fingerprint:
             return Clash()
@@ -111,55 +111,59 @@ class MemoryStore:
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save. A record that does not fit any more is kept without its content."""
         with self._lock:
-            held = self._records.get(claim.ident)
+            ident = claim.ident
+            held = self._records.get(ident)
             generation = 0
-            if type(held) is bytes and _STORED.unpack_from(held)[1] == token:
-                generation = _STORED.unpack_from(held)[2]
-                self._drop(claim.ident, held)
-            elif not isinstance(held, _Running) or held.token != token:
+            if type(held) is _Running and held.token == token:
+                touch = claim.touch
+                if touch is not None:
+                    alone = not claim.keyless or self._alone(touch, held.started)
+                    generation = self._end(touch)
+                    if not alone:
+                        del self._records[ident]
+                        return True
+            elif type(held) is bytes and _unpack(held)[1] == token:
+                generation = _unpack(held)[2]
+                self._drop(ident, held)
+            else:
                 return self._too_late(claim)
-            elif claim.keyless and claim.touch is not None:
-                alone = self._alone(claim.touch, held.started)
-                generation = self._end(claim.touch)
-                if not alone:
-                    del self._records[claim.ident]
-                    return True
             now = self._clock()
-            self._records[claim.ident] = stored = self._fitting(claim, token, record, generation, now)
-            self.size += len(stored) + len(claim.ident) + _OVERHEAD
+            prefix = _STORED.pack(now + claim.keep, token, generation if claim.keyless else 0, claim.fingerprint)
+            stored = record.pack(prefix)
+            if self.size + len(stored) > self.max_bytes:
+                stored = self._fitting(record, prefix, stored, now)
+            self._records[ident] = stored
+            self.size += len(stored) + len(ident) + _OVERHEAD
             queue = self._queues.get(claim.keep)
             if queue is None:
                 queue = self._queues[claim.keep] = deque()
-            queue.append(claim.ident)
+            queue.append(ident)
             return True
 
-    def _fitting(self, claim: Claim, token: int, record: Record, generation: int, now: float) -> bytes:
-        head = _STORED.pack(now + claim.keep, token, generation) + claim.fingerprint
-        stored = b"".join((head, *record.parts()))
-        if self.size + len(stored) > self.max_bytes:
-            self._make_room(now, needed=len(stored))
-            if self.size + len(stored) > self.max_bytes:
-                less = Record(record.status, [pair for pair in record.headers if pair[0] == b"location"], b"", State.TOO_LARGE)
-                stored = b"".join((head, *less.parts()))
-        return stored
+    def _fitting(self, record: Record, prefix: bytes, stored: bytes, now: float) -> bytes:
+        self._make_room(now, needed=len(stored))
+        if self.size + len(stored) <= self.max_bytes:
+            return stored
+        location = [pair for pair in record.headers if pair[0] == b"location"]
+        return Record(record.status, location, b"", State.TOO_LARGE).pack(prefix)
 
     def release(self, claim: Claim, token: int) -> bool:
         """See Store.release."""
         with self._lock:
             held = self._records.get(claim.ident)
-            if type(held) is bytes and _STORED.unpack_from(held)[1] == token:
+            if type(held) is _Running and held.token == token:
+                del self._records[claim.ident]
+                if claim.touch is not None:
+                    self._end(claim.touch)
+                return True
+            if type(held) is bytes and _unpack(held)[1] == token:
                 self._drop(claim.ident, held)
                 return True
-            if not isinstance(held, _Running) or held.token != token:
-                return self._too_late(claim)
-            del self._records[claim.ident]
-            if claim.keyless and claim.touch is not None:
-                self._end(claim.touch)
-            return True
+            return self._too_late(claim)
 
     def _too_late(self, claim: Claim) -> bool:
         """A run that lost its claim is over all the same."""
-        if claim.keyless and claim.touch is not None:
+        if claim.touch is not None:
             self._end(claim.touch)
         return False
 
@@ -167,7 +171,7 @@ class MemoryStore:
         """See Store.renew."""
         with self._lock:
             held = self._records.get(claim.ident)
-            if not isinstance(held, _Running) or held.token != token:
+            if type(held) is not _Running or held.token != token:
                 return False
             held.expires = self._clock() + claim.lease
             return True
@@ -191,46 +195,39 @@ class MemoryStore:
         self._serial = serial = self._serial + 1
         mark = (serial << _SHIFT) + 1
         touched = self._touched
-        for chain in touch.chains:
-            for path in chain:
-                touched[path] = mark + (touched.get(path, 0) & _RUNNING)
-            if not touch.spares:
-                path = chain[-1]
-                self._swept[path] = mark + (self._swept.get(path, 0) & _RUNNING)
+        for path in touch.marks:
+            touched[path] = mark + (touched.get(path, 0) & _RUNNING)
+        for path in touch.sweeps:
+            self._swept[path] = mark + (self._swept.get(path, 0) & _RUNNING)
         return serial
 
     def _end(self, touch: Touch) -> int:
         self._serial = serial = self._serial + 1
         mark = (serial << _SHIFT) - 1
         touched = self._touched
-        for chain in touch.chains:
+        for path in touch.marks:
+            touched[path] = mark + (touched.get(path, 1) & _RUNNING)
+        for path in touch.sweeps:
+            self._swept[path] = mark + (self._swept.get(path, 1) & _RUNNING)
+        for chain in touch.named or ():
             for path in chain:
-                touched[path] = mark + (touched.get(path, 1) & _RUNNING)
-            if not touch.spares:
-                path = chain[-1]
-                self._swept[path] = mark + (self._swept.get(path, 1) & _RUNNING)
-        for chain in touch.named:
-            for path in chain:
-                touched[path] = (serial << _SHIFT) + (touched.get(path, 0) & _RUNNING)
-            self._swept[path] = (serial << _SHIFT) + (self._swept.get(path, 0) & _RUNNING)
+                touched[path] = mark + 1 + (touched.get(path, 0) & _RUNNING)
+            self._swept[chain[-1]] = mark + 1 + (self._swept.get(chain[-1], 0) & _RUNNING)
         return serial
 
     def _alone(self, touch: Touch, started: int) -> bool:
         """Whether nothing else ran on the target, or above or below it, since `started`; called before the own end."""
-        return self._last(touch, (started << _SHIFT) + 1) and started > self._forgotten
+        return started > self._forgotten and self._is_last(touch, (started << _SHIFT) + 1)
 
     def _unchanged(self, touch: Touch | None, generation: int) -> bool:
         """Whether the target is still as the record of this generation left it."""
-        if touch is None:
-            return False
-        return self._last(touch, generation << _SHIFT) and generation > self._forgotten
+        return touch is not None and generation > self._forgotten and self._is_last(touch, generation << _SHIFT)
 
-    def _last(self, touch: Touch, mark: int) -> bool:
-        chain = touch.target
-        if self._touched.get(chain[-1], 0) != mark:
+    def _is_last(self, touch: Touch, mark: int) -> bool:
+        if self._touched.get(touch.target, 0) != mark:
             return False
         swept = self._swept
-        for path in chain[:-1]:
+        for path in touch.above:
             over = swept.get(path)
             if over is not None and (over > mark or over & _RUNNING):
                 return False
@@ -245,8 +242,8 @@ class MemoryStore:
             self._expire(queue, now)
         then, serial = self._horizon
         if now >= then + self._window:
-            self._touched = {path: mark for path, mark in self._touched.items() if mark & _RUNNING or mark >> _SHIFT > serial}
-            self._swept = {path: mark for path, mark in self._swept.items() if mark & _RUNNING or mark >> _SHIFT > serial}
+            self._touched = _recent(self._touched, serial)
+            self._swept = _recent(self._swept, serial)
             self._forgotten = serial
             self._horizon = (now, self._serial)
 
@@ -255,7 +252,7 @@ class MemoryStore:
             ident = queue[0]
             held = self._records.get(ident)
             if type(held) is bytes:
-                if _STORED.unpack_from(held)[0] > now:
+                if _unpack(held)[0] > now:
                     return
                 self._drop(ident, held)
             queue.popleft()
@@ -263,21 +260,35 @@ class MemoryStore:
             self._next_sweep = now
 
     def _make_room(self, now: float, *, needed: int = 0) -> bool:
-        """Drop everything that has expired, then the oldest short-lived records; True when there is room again."""
+        """Drop what has expired and the oldest keyless records; True when there is room again.
+
+        A store that is full of what must stay is searched once a second, not at every claim.
+        """
+        if now < self._full_until:
+            return False
         for keep in sorted(self._queues):
             queue = self._queues[keep]
-            for _ in range(len(queue)):
-                if self.size + needed < self.max_bytes:
-                    return True
+            stays: list[bytes] = []
+            while queue and self.size + needed >= self.max_bytes:
                 ident = queue.popleft()
                 held = self._records.get(ident)
                 if type(held) is bytes:
-                    if _STORED.unpack_from(held)[0] <= now or _STORED.unpack_from(held)[2]:
+                    expires, _, generation, _ = _unpack(held)
+                    if expires <= now or generation:
                         self._drop(ident, held)
                     else:
-                        queue.append(ident)
-        return self.size + needed < self.max_bytes
+                        stays.append(ident)
+            queue.extendleft(reversed(stays))
+        if self.size + needed < self.max_bytes:
+            return True
+        self._full_until = now + 1.0
+        return False
 
     def _drop(self, ident: bytes, held: bytes) -> None:
         del self._records[ident]
         self.size -= len(held) + len(ident) + _OVERHEAD
+
+
+def _recent(generations: dict[str, int], serial: int) -> dict[str, int]:
+    """The generations that are newer than a serial, or running."""
+    return {path: mark for path, mark in generations.items() if mark & _RUNNING or mark >> _SHIFT > serial}

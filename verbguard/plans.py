@@ -76,7 +76,11 @@ class Plan:
 
     __slots__ = (
         "checks",
+        "checks_given",
+        "climbs",
+        "confirms",
         "environ_watches",
+        "given",
         "keyed",
         "keyless",
         "light",
@@ -85,7 +89,9 @@ class Plan:
         "passes",
         "refused",
         "replay",
-        "spares",
+        "reruns",
+        "strict_keys",
+        "sweeps",
         "target",
         "triggers",
         "unsafe",
@@ -93,7 +99,7 @@ class Plan:
         "window",
     )
 
-    def __init__(self, target: Target, guard: Guard, *, declared: bool, passes: bool) -> None:
+    def __init__(self, target: Target, guard: Guard, *, declared: bool, passes: bool, exact: bool) -> None:
         method, policy = target.method, target.policy
         self.target = target
         self.unsafe = method not in SAFE
@@ -112,14 +118,21 @@ class Plan:
                     self._decide(rule, action, guard)
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
                 checked.append((rule, action))
-        self.checks = StatusChecks(_relevant(checked, target), method)
+        relevant = _relevant(checked, target)
+        self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
+        # the same for a request that carries a field which some of the rules wait for
+        self.checks_given = StatusChecks(relevant, method)
+        self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
         self.lines = StatusLines(self.checks)
         replay = policy.replay if guard.profile is not Profile.OBSERVE else None
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)
         self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
         self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
-        self.spares = method == "POST" and target.kind is Kind.COLLECTION
+        self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
+        self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
+        self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
+        self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
         # what a request that is otherwise only looked up must be searched for
         self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
@@ -176,6 +189,7 @@ class Resource:
         "_guard",
         "allow",
         "declared",
+        "exact",
         "kind",
         "methods",
         "passes",
@@ -194,6 +208,7 @@ class Resource:
         self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
         self.methods = _methods(reached, self.policies.values())
         self.passes = bool(routes) and routes[0].guarded
+        self.exact = all(route.exact for route in routes)
         self.allow = self._allow()
         self.plans: dict[str, Plan] = {}
 
@@ -215,7 +230,7 @@ class Resource:
         """The plan for a method; kept where the method is one that can be asked for, so that tokens cannot fill memory."""
         plan = self.plans.get(method)
         if plan is None:
-            plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes)
+            plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes, exact=self.exact)
             if method in METHODS or method in self.methods:
                 self.plans[method] = plan
         return plan
@@ -283,6 +298,7 @@ class Guard:
         self.principals: dict[tuple[bytes, bytes], bytes] = {}
         self._kinds: dict[str, tuple[Kind, str]] = {}
         self._children: dict[str, str] = {}
+        self._stateful: list[list[str] | None] = []  # the templates whose state a keyless answer may tell
         self.map: RouteMap | None = None
         self.router: Router | None = None
         self._version: object = None
@@ -297,6 +313,8 @@ class Guard:
         if router is not None:
             self._version = router.version()
         routes = list(router.routes()) if router is not None else declared_routes(self.policies)
+        if router is not None:
+            routes = self._below_mounts(routes) + routes
         templates = [bare(route.template) for route in routes if not route.opaque]
         if router is not None:
             self._check_templates(templates)
@@ -304,6 +322,7 @@ class Guard:
         self._declare(routes)
         self._children = _children(self._kinds)
         self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
+        self._stateful = self._with_state()
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
         self.find = self.map.find
@@ -360,12 +379,25 @@ class Guard:
                 found = self.map.junction(_landing(routes, method), routes)
         return (found or self.unmapped).plan(method)
 
+    def confirmed(self, request: Request) -> Plan:
+        """The plan where the app's router lands, asked because the path alone would have refused the request."""
+        assert self.map is not None
+        assert self.router is not None
+        routes = self.router.matching(request)
+        if not routes:
+            return self.unmapped.plan(request.method)
+        plan: Plan = self.map.junction(_landing(routes, request.method), routes).plan(request.method)
+        return plan
+
     def _reached(self, request: Request) -> list[Route]:
         """All routes that the path reaches, the preferred one first."""
         assert self.map is not None
         routes = self.map.settle(request.path)
         if not routes and self.refresh():
             routes = self.map.settle(request.path)
+        behind = [route for route in routes if route.declared]
+        if behind and self.router is not None:
+            return behind  # a policy knows more than the mount
         if self.router is None:
             return routes or self.map.settle(_plain(request.path))
         certain = bool(routes) and all(route.exact for route in routes)
@@ -382,6 +414,25 @@ class Guard:
             kind = self._declared_kind(group, template)
             if kind is not None:
                 self._kinds[template] = (kind, "declared")
+
+    def _with_state(self) -> list[list[str] | None]:
+        found: list[list[str] | None] = []
+        for template, (kind, _) in self._kinds.items():
+            policies = [policy for _, policy in self._named(template)] + [self.default]
+            asked = any(policy.replay is not None and policy.replay.keyless for policy in policies)
+            if asked or kind in (Kind.ITEM, Kind.SINGLETON, Kind.STORE):
+                found.append(_segments(template))
+        return found
+
+    def _below_mounts(self, routes: Sequence[Route]) -> list[Route]:
+        """Policies may say what is behind a mount that shows no routes."""
+        known = {shape(route.template) for route in routes}
+        prefixes = [route.template.removesuffix("{path:path}") for route in routes if route.opaque]
+        return [
+            route
+            for route in declared_routes(self.policies)
+            if shape(route.template) not in known and any(route.template.startswith(prefix) for prefix in prefixes)
+        ]
 
     def _check_templates(self, templates: Sequence[str]) -> None:
         known = {shape(template) for template in templates}
@@ -435,6 +486,24 @@ class Guard:
         """The one member template below a collection."""
         return self._children.get(template.rstrip("/"))
 
+    def reach(self, target: Target) -> tuple[bool, bool]:
+        """Whether a request may change states above its target, and below it, that a keyless answer could tell.
+
+        A POST on a COLLECTION makes a new member and leaves the existing ones as they are. What the routes do not show
+        may do anything.
+        """
+        creates = target.method == "POST" and target.kind is Kind.COLLECTION
+        mine = _segments(target.template)
+        above = below = False
+        for theirs in self._stateful:
+            if mine is None or theirs is None:
+                return True, not creates
+            shared = min(len(mine), len(theirs))
+            if all(one == other or "{" in one or "{" in other for one, other in zip(mine[:shared], theirs, strict=False)):
+                above = above or len(theirs) < len(mine)
+                below = below or len(theirs) > len(mine)
+        return above, below and not creates
+
     def remember(self, credential: tuple[bytes, bytes], principal: bytes) -> bytes:
         """Keep the digest of a credential that will come again; a full memory is emptied, so that it stays one."""
         if len(self.principals) >= 4096:
@@ -468,7 +537,10 @@ class Guard:
         finding.action = action
         finding.method = target.method
         finding.template = target.template
-        finding.status = finding.status or finding.set_status or status
+        if action in (Action.REJECT, Action.REPLACE):
+            finding.status = finding.status or status
+        else:
+            finding.status = finding.set_status or (finding.answer.status if finding.answer is not None else status)
         return finding
 
     def tell(self, finding: Finding) -> None:
@@ -504,6 +576,13 @@ def _plain(path: str) -> str:
     return "/" + "/".join(kept)
 
 
+def _segments(template: str) -> list[str] | None:
+    """The segments of a template, or None for one that spans slashes or is none at all."""
+    if not template.startswith("/") or ":path}" in template:
+        return None
+    return [segment for segment in template.split("/") if segment]
+
+
 def _nowhere(path: str) -> Any:
     return None
 
@@ -519,8 +598,11 @@ def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
     grouped: dict[str, set[str]] = {}
     for key, policy in policies.items():
         method, _, template = key.rpartition(" ")
-        grouped.setdefault(template, set()).update(policy.methods, [method] if method else ())
-    return [Route(template=template, methods=None) for template in sorted(grouped, key=lambda each: (each.count("{"), each))]
+        grouped.setdefault(template, set()).update(policy.methods, [method] if method and policy.methods else ())
+    return [
+        Route(template=template, methods=frozenset(methods) or None, declared=True)
+        for template, methods in sorted(grouped.items(), key=lambda each: (each[0].count("{"), each[0]))
+    ]
 
 
 def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
