@@ -36,6 +36,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SHIELD = 60.0  # seconds that an app is kept from seeing that its client went away; longer than most clients wait to retry
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
+_UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
+
 LATE = 0.001  # seconds that an app may need to return after its last piece without having done anything else
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
@@ -90,10 +92,6 @@ class AsgiRequest(Request):
             return None
         chain = extensions["tls"].get("client_cert_chain")
         return str(next(iter(chain))).encode() if chain else None
-
-    @property
-    def http2(self) -> bool:
-        return self.scope.get("http_version", "1.1") not in ("1.0", "1.1")
 
 
 class GuardMiddleware:
@@ -234,6 +232,7 @@ class _Serving(Exchange):
         self.guard = middleware.guard
         self.plan = plan
         self.request = request
+        self.scope = request.scope
         self.middleware = middleware
         self.receive_inner = receive
         self.send_inner = send
@@ -276,6 +275,9 @@ class _Serving(Exchange):
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
+            if self.touch is not None and not isinstance(error, Exception):
+                # a cancelled run may have left a thread behind that still writes
+                self.middleware.store.linger(self.touch)
             self._failed(error)
             raise
         finally:
@@ -283,8 +285,9 @@ class _Serving(Exchange):
         return None
 
     @property
-    def scope(self) -> Scope:
-        return self.request.scope  # type: ignore[attr-defined,no-any-return]
+    def may_close(self) -> bool:  # type: ignore[override]
+        """HTTP/2 has no connection fields."""
+        return self.scope.get("http_version", "1.1") in ("1.0", "1.1")
 
     async def _read(self, message: Message) -> bool:
         """The rest of the request's content; False when the client went away before its end."""
@@ -411,10 +414,12 @@ class _Serving(Exchange):
         if kind == "http.response.body":
             if not self.untouched:
                 return await self._content(message)
-            more = message.get("more_body", False)
-            self.content(message.get("body", b""), more)
-            if not more and self.token:
-                self._commit()
+            if message.get("more_body", False):
+                self.content(message.get("body", b""), True)
+            else:
+                self.content(message.get("body", b""), False)
+                if self.token and not self._settled_at:
+                    self._keep(self.record())
         elif kind == "http.response.start":
             try:
                 self.answered(message["status"], message.get("headers", ()))
@@ -426,9 +431,18 @@ class _Serving(Exchange):
             self.begun = True
             if self._unshielded is not None and not self.storable:
                 self._unshielded.set()
-        elif not self.storable:
-            self._release_shield()
-        await self._out(message)
+        elif kind in _UNSEEN:
+            self.unseen()
+            if self._message is not None:
+                self.unheld()
+                await self._head(self._message)
+            self._commit()
+        if self._client_gone:
+            return None
+        try:
+            await self.send_inner(message)
+        except OSError:
+            self._gone()
         return None
 
     async def _started(self, message: Message) -> None:
@@ -483,18 +497,17 @@ class _Serving(Exchange):
         return None
 
     async def _out(self, message: Message) -> None:
-        """To the server. A client that went away does not stop an app whose answer may still be recorded."""
-        if self._client_gone:
-            return
-        if not self.token:
-            await self.send_inner(message)
-            return
-        try:
-            await self.send_inner(message)
-        except OSError:
-            if not self._settled_at and not self.storable:
-                raise
-            self._client_gone = True
+        if not self._client_gone:
+            try:
+                await self.send_inner(message)
+            except OSError:
+                self._gone()
+
+    def _gone(self) -> None:
+        """A client that went away does not stop an app whose answer may still be recorded."""
+        if not self.token or (not self._settled_at and not self.storable):
+            raise
+        self._client_gone = True
 
     # ---- the record
 

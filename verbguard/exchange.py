@@ -6,10 +6,12 @@ An adapter calls the methods in the order of the moments: `open`, `claim`, `clai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from math import ceil
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from verbguard.http import Headers, Request, Response, header, problem
 from verbguard.location import MAX_BYTES
@@ -95,6 +97,7 @@ class Exchange:
     holding = Content.NONE
     held = b""
     dropping = False
+    may_close = False  # whether the interface lets an answer end its HTTP/1 connection
     begun = False  # something of the answer has left; set by the adapter
     capturing = False
     opaque = False
@@ -187,7 +190,8 @@ class Exchange:
             who = guard.principal(request)
             return None if who is None or who == "" or who == b"" else sha256(fields_of(who)).digest()[:16]
         certificate = request.client_certificate
-        credentials = [(name, request.get(name) or b"") for name in self.marks & CREDENTIALS]
+        get = request.get
+        credentials = [(name, get(name) or b"") for name in self.marks & CREDENTIALS]
         if certificate is None and len(credentials) == 1:
             return guard.principals.get(credentials[0]) or guard.remember(credentials[0], principal_of(credentials))
         return principal_of(credentials, certificate)
@@ -195,17 +199,22 @@ class Exchange:
     def claim(self, content: Any) -> Claim:
         """The claim for this request; `content` is all of it as bytes, or an iterable of its pieces when it is large."""
         plan, request, replay = self.plan, self.request, self.plan.replay
-        kind = request.get(b"content-type")
-        multipart = kind is not None and is_multipart(kind)
-        if self.mode == "keyed":
-            head = keyed_head(request, b"multipart" if multipart else kind or b"", not self.marks.isdisjoint(KEYED_EXTRAS))
-            print_ = request_digest(head, content, kind, replay.fingerprint)
-            claim = Claim(self.principal + self.key, print_, self.touch, False, plan.reruns, replay.lease, replay.keep)
+        kind = request.get(b"content-type") or b""
+        multipart = kind[:1] in b"mM" and is_multipart(kind)
+        keyed = self.mode == "keyed"
+        if keyed:
+            head = keyed_head(request, b"multipart" if multipart else kind, not self.marks.isdisjoint(KEYED_EXTRAS))
         else:
             head = self.principal + keyless_head(request, multipart)
+        if multipart or type(content) is not bytes or replay.fingerprint != "bytes":
             print_ = request_digest(head, content, kind, replay.fingerprint)
-            claim = Claim(print_, print_, self.touch, True, True, replay.lease, plan.window)
-        self.claimed_as = claim
+        else:
+            digest = sha256(head + b"\n")
+            digest.update(content)
+            print_ = digest.digest()
+        ident = self.principal + self.key if keyed else print_
+        keep = replay.keep if keyed else plan.window
+        claim = self.claimed_as = Claim(ident, print_, self.touch, not keyed, plan.reruns, replay.lease, keep)
         return claim
 
     @property
@@ -316,8 +325,7 @@ class Exchange:
 
     def _closing(self, answer: Response) -> Response:
         """With more than a little content unread, HTTP/1 must be told that the connection ends (RFC 9110 10.1.1)."""
-        request = self.request
-        if request.http2 or not pending(request):
+        if not self.may_close or not pending(self.request):
             return answer
         return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
 
@@ -554,6 +562,9 @@ class Exchange:
     def record(self) -> Record | None:
         """What to keep of the complete answer, or None to let the claim go."""
         status = self.status
+        if self.untouched and self.capturing and status < 300 and self._declared in (-1, self._size):
+            content = self._body if self._chunks is None else b"".join(self._chunks)
+            return Record(status, stored_headers(self.headers), content)
         if self.mode == "keyless":
             if not 200 <= status <= 299 or not self.capturing or not self._complete():
                 return None
@@ -619,16 +630,16 @@ def pending(request: Request) -> bool:
 
 def touch_of(request: Request, plan: Plan, marks: set[bytes] | frozenset[bytes]) -> Touch:
     """Which states this request may change, beside those that its answer names."""
-    path = request.prefix + request.path if request.prefix else request.path
+    path = request.prefix + request.path
     target, above = lineage(path)
     ages = (*above, target) if plan.climbs else (target,)
     sweeps: tuple[str, ...] = (target,) if plan.sweeps else ()
     if ":" in path or b"destination" in marks:
         for named in _also(path, request.get(b"destination")):
             here, higher = lineage(named)
-            ages += (*higher, here)
-            sweeps += (here,)
-    return Touch(target, above, tuple(dict.fromkeys(ages)) if len(ages) > 1 else ages, sweeps)
+            ages = tuple(dict.fromkeys((*ages, *higher, here)))
+            sweeps = tuple(dict.fromkeys((*sweeps, here)))
+    return Touch(target, above, ages, sweeps)
 
 
 def _also(path: str, destination: bytes | None) -> Iterator[str]:
@@ -641,10 +652,13 @@ def _also(path: str, destination: bytes | None) -> Iterator[str]:
         yield named
 
 
+_PLAIN_PATH = re.compile(rb"/(?!/)[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
+
+
 def path_named(reference: bytes) -> str | None:
     """The decoded path that a URI reference names, or None."""
-    from urllib.parse import unquote, urlsplit
-
+    if _PLAIN_PATH.fullmatch(reference):
+        return reference.decode("ascii")
     try:
         path = unquote(urlsplit(reference.decode("latin-1")).path)
     except ValueError:

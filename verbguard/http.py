@@ -157,16 +157,6 @@ class Request:
         """The client's TLS certificate where the server shows it."""
         return None
 
-    @property
-    def http2(self) -> bool:
-        """Whether connection fields are meaningless here."""
-        return False
-
-    @property
-    def has_content(self) -> bool:
-        """Whether the head announces content (RFC 9112 section 6)."""
-        return (self.get(b"content-length") or b"0") != b"0" or self.get(b"transfer-encoding") is not None
-
 
 class Response:
     """A status, field lines and the content, complete."""

@@ -269,15 +269,12 @@ def request_digest(head: bytes, content: bytes | Iterable[bytes], kind: bytes | 
     Multipart counts by its parts, since every attempt invents a boundary; with `form` json, members of JSON in memory may
     come in another order.
     """
-    digest = sha256(head)
+    digest = sha256(head + b"\n")
     if kind is not None and is_multipart(kind):
-        parts = _parts_digest((content,) if isinstance(content, bytes) else content, kind)
-        digest.update(b"\n" + parts)
+        digest.update(_parts_digest((content,) if isinstance(content, bytes) else content, kind))
     elif isinstance(content, bytes):
-        digest.update(b"\n")
         digest.update(_canonical_json(content, kind) if form == "json" and kind is not None else content)
     else:
-        digest.update(b"\n")
         for piece in content:
             digest.update(piece)
     return digest.digest()
@@ -377,7 +374,11 @@ _NEVER_STORED = HOP_BY_HOP | {
 
 def stored_headers(headers: Headers) -> Headers:
     """The field lines of an answer that a replay repeats: ordered pairs, names in lower case."""
-    found: Headers = [(name, value) for raw, value in headers if (name := raw.lower()) not in _NEVER_STORED]
+    found: Headers = [pair for pair in headers if pair[0] not in _NEVER_STORED]
+    for name, _ in found:
+        if not name.islower():
+            found = [(raw.lower(), value) for raw, value in headers if raw.lower() not in _NEVER_STORED]
+            break
     if len(found) != len(headers):
         named = joined((name.lower(), value) for name, value in headers).get(b"connection")
         if named:

@@ -107,10 +107,6 @@ class WsgiRequest(Request):
         certificate = self.environ.get("SSL_CLIENT_CERT")
         return certificate.encode("latin-1") if certificate else None
 
-    @property
-    def http2(self) -> bool:
-        return self.environ.get("SERVER_PROTOCOL", "HTTP/1.1") not in ("HTTP/1.0", "HTTP/1.1")
-
 
 def decoded(path: str) -> str:
     """A WSGI path, bytes in disguise, as text (PEP 3333)."""
@@ -158,7 +154,8 @@ class GuardMiddleware:
         """Read the routes again: they are complete at the first request, WSGI has no earlier moment."""
         if self.router is not None:
             self.guard.compile(self.router)
-        several = bool(environ.get("wsgi.multiprocess")) or several_workers()
+        # a bridge from ASGI says that there are several processes whatever is true
+        several = (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
         self.guard.start(self.store.shared or not several)
         self._pending = False
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+
+from werkzeug.wsgi import ClosingIterator
 
 Environ = dict[str, Any]
 WSGI = Callable[[Environ, Any], Iterable[bytes]]
@@ -68,16 +71,18 @@ def measured(app: WSGI) -> WSGI:
     def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
         if environ.get("CONTENT_LENGTH") or not environ.get("HTTP_TRANSFER_ENCODING"):
             return app(environ, start_response)
-        body = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - the app reads it after this function is left
-        source = environ["wsgi.input"]
-        while block := source.read(65536):
-            body.write(block)
+        body = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed with the answer
+        shutil.copyfileobj(environ["wsgi.input"], body)
         environ["CONTENT_LENGTH"] = str(body.tell())
         # A length and a transfer coding together would contradict each other (RFC 9112 6.3).
         del environ["HTTP_TRANSFER_ENCODING"]
         body.seek(0)
         environ["wsgi.input"] = body
-        return app(environ, start_response)
+        try:
+            return ClosingIterator(app(environ, start_response), [body.close])
+        except BaseException:
+            body.close()
+            raise
 
     return wsgi
 

@@ -99,7 +99,9 @@ def running(guarded: bool) -> Iterator[Served]:
         app = under_guard(app)
     # Listening before the server's thread starts: clients wait in the backlog, and nobody has to poll.
     listener = socket.create_server(("127.0.0.1", 0))
-    settings = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+    settings = uvicorn.Config(
+        app, log_config=None, log_level="critical", access_log=False, workers=1, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -113,12 +115,12 @@ def running(guarded: bool) -> Iterator[Served]:
 
 def under_guard(app: Any) -> Any:
     """The one line this is all about."""
-    import verbguard
+    from verbguard import guard
 
     # What the guard would log here is what the columns show.
     logging.getLogger("verbguard").addHandler(logging.NullHandler())
     logging.getLogger("verbguard").propagate = False
-    return verbguard.guard(app)
+    return guard(app)
 
 
 def play(bare: Served, guarded: Served, out: Terminal | None) -> list[Act]:
@@ -196,7 +198,7 @@ def answered(answers: Sequence[Any], fields: Sequence[str]) -> Cell:
         alike = [answer for answer in answers if answer.status == status]
         different = len({answer.content for answer in alike})
         text = f"{status}, {different} different answers" if different > 1 else headline(alike[0])
-        marks += [Mark(f"{len(alike)} x {text}"), *shown(alike[-1], fields)]
+        marks += [Mark(f"{len(alike)}x {text}"), *shown(alike[-1], fields)]
     return marks
 
 

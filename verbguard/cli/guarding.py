@@ -1,57 +1,96 @@
-"""From the command line's options to a guarded app."""
+"""From the command line's options to the guard that acts on an app."""
 
 from __future__ import annotations
 
-import inspect
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from verbguard.cli.target import Trouble
 
+if TYPE_CHECKING:
+    from verbguard.plans import Guard
+
 PROFILES = ("observe", "guard", "strict")
 
-Interface = Literal["asgi", "wsgi"]
+_DEEP = 64  # layers of middleware; nobody has more, and a loop must end
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The guard that decides for an app, and who wrote its policies."""
+
+    guard: Guard
+    source: str
 
 
 def options(config: str | None, profile: str | None) -> dict[str, Any]:
     """The keywords for `verbguard.guard`, from verbguard.toml and the command line; the latter wins."""
-    from verbguard.errors import ConfigError
-
-    keywords: dict[str, Any] = {}
-    if config:
-        try:
-            keywords = _read(config)
-        except ConfigError as error:
-            raise Trouble(f"{config}: {error}") from None
+    keywords = _read(config) if config else {}
     if profile:
         keywords["profile"] = profile
     return keywords
 
 
 def _read(path: str) -> dict[str, Any]:
-    from verbguard import config
+    from verbguard.config import loads
+    from verbguard.errors import ConfigError
 
     try:
-        text = Path(path).read_text("utf-8")
+        return loads(Path(path).read_text("utf-8"), path).arguments()
     except FileNotFoundError:
         raise Trouble(f"There is no {path}. Leave --config out to run with what the app's routes show.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(f"{path} cannot be read: {error}.") from None
-    read = config.loads(text)
-    return {name: getattr(read, name) for name in ("policies", "profile", "store", "default")}
+    except ConfigError as error:
+        raise Trouble(str(error)) from None
 
 
-def interface_of(app: Any) -> Interface:
-    """Whether the callable speaks ASGI or WSGI."""
-    flask = sys.modules.get("flask")
-    if flask and isinstance(app, flask.Flask):
-        return "wsgi"
-    call = app if inspect.isroutine(app) else getattr(app, "__call__", app)  # noqa: B004 - the method itself is wanted
-    if inspect.iscoroutinefunction(call):
-        return "asgi"
+def acting(app: Any, keywords: dict[str, Any], config: str | None) -> Acting:
+    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request."""
+    from verbguard.errors import ConfigError
+    from verbguard.plans import Guard
+
+    source = config or "command line"
     try:
-        inspect.signature(app).bind("scope", "receive", "send")
-    except TypeError:
-        return "wsgi"
-    return "asgi"
+        installed = _installed(app)
+        if installed is not None:
+            keywords, source = installed, "the app's guard()"
+        chosen = {name: keywords[name] for name in ("policies", "default", "profile") if name in keywords}
+        guard = Guard(**chosen)
+        guard.compile(_router(app))
+    except ConfigError as error:
+        raise Trouble(f"{source}: {error}" if config else str(error)) from None
+    return Acting(guard, source)
+
+
+def _router(app: Any) -> Any:
+    """The app's own router, where it is one that can be read."""
+    from verbguard.routers import starlette, werkzeug
+
+    if starlette.has_routes(app):
+        return starlette.StarletteRouter(app)
+    for layer in _layers(app):
+        if (found := werkzeug.router_of(layer)) is not None:
+            return found
+    return None
+
+
+def _installed(app: Any) -> dict[str, Any] | None:
+    """What an app's own call of guard() said: that guard is the one that acts."""
+    for each in getattr(app, "user_middleware", ()):
+        if getattr(each.cls, "__verbguard_layer__", False):
+            return dict(each.kwargs)
+    for layer in _layers(getattr(app, "__dict__", {}).get("wsgi_app")):
+        if getattr(type(layer), "__verbguard_layer__", False):
+            return {"policies": layer.guard.policies, "default": layer.guard.default, "profile": layer.guard.profile}
+    return None
+
+
+def _layers(app: Any) -> list[Any]:
+    """An app and what is wrapped in it."""
+    found: list[Any] = []
+    while app is not None and len(found) < _DEEP:
+        found.append(app)
+        app = getattr(app, "__dict__", {}).get("app")
+    return found

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from verbguard.cli.guarding import PROFILES, options
+from verbguard.cli.guarding import PROFILES, Acting, acting, options
 from verbguard.cli.target import load, target_options
 from verbguard.cli.terminal import Cell, Mark, Terminal, terminal
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One resource of the app."""
-
-    template: str
-    kind: str
-    why: str
-    methods: list[str]  # those the app has handlers for
-    app_allow: list[str] | None  # what the app itself says in a 405; None where nobody can tell
-    guard_allow: list[str]
-    policy: dict[str, str]  # what the policy says beyond the defaults
-    source: str  # who says it
+if TYPE_CHECKING:
+    from verbguard.cli.table import Promise, Row
 
 
 @click.command(
@@ -38,9 +27,9 @@ Examples:
   verbguard routes shop:app --json | jq '.[] | select(.kind == "unknown") | .template'
 \b
 Reading it:
-  KIND    what the guard takes the resource for, and why; a policy's kind wins
+  KIND    what the guard takes the resource for, and why; a policy's word wins
   ALLOW   what a 405 lists: by the app alone, and with the guard
-  POLICY  where the promises come from: the route table, a decorator, a mapping, a file
+  POLICY  what is promised beyond the defaults, and where that is written
 """,
 )
 @target_options
@@ -54,40 +43,51 @@ def routes(target: str | None, factory: bool, app_dir: str, config: str | None, 
     """
     keywords = options(config, profile)
     app = load(target, factory=factory, app_dir=app_dir)
-    rows = _table(app, keywords, config)
+    rows = _rows(acting(app, keywords, config))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
     out = terminal()
     if not rows:
-        out.line(Mark(f"{target} shows no routes: to the guard it is a bare callable, and only the rules of RFC 9110 run."))
-        out.line(Mark("Policies in a verbguard.toml tell it more: verbguard routes --help"))
+        out.line(Mark(f"{target} shows no routes: to the guard it is a bare callable, and gets the rules of RFC 9110 only."))
+        out.line(Mark("A policy tells it more: see the verbguard.toml in `verbguard serve --help`."))
         return
-    out.table(("template", "kind", "Allow", "policy"), [_cells(row) for row in rows])
+    out.table(("template", "kind", "allow", "policy"), [_cells(row) for row in rows])
     _count(out, rows)
 
 
-def _table(app: Any, keywords: dict[str, Any], config: str | None) -> list[Row]:
-    raise NotImplementedError
+def _rows(found: Acting) -> list[Row]:
+    from verbguard.cli.table import rows_of
+
+    return rows_of(found)
 
 
 def _cells(row: Row) -> list[Cell]:
-    added = set(row.guard_allow) - set(row.app_allow or ())
+    corrected = row.app_allow is not None and set(row.guard_allow) != set(row.app_allow)
     return [
         [Mark(row.template), Mark(" ".join(row.methods), "dim")],
-        [Mark(row.kind, "" if row.kind != "unknown" else "dim"), Mark(row.why, "dim")],
+        [Mark(row.kind, "dim" if row.kind == "unknown" else ""), Mark(row.why, "dim")],
         [
-            Mark(f"app   {', '.join(row.app_allow) if row.app_allow else '-'}", "dim"),
-            Mark(f"guard {', '.join(row.guard_allow)}", "good" if added else ""),
+            Mark(f"app: {_listed(row.app_allow)}", "dim"),
+            Mark(f"guard: {_listed(row.guard_allow)}", "good" if corrected else ""),
         ],
-        [Mark(row.source), *(Mark(f"{name} = {value}") for name, value in row.policy.items())],
+        [mark for promise in row.policies for mark in _promise(promise)] or [Mark("inferred", "dim")],
     ]
 
 
+def _listed(methods: Sequence[str] | None) -> str:
+    return ", ".join(methods) if methods else "not known"
+
+
+def _promise(promise: Promise) -> list[Mark]:
+    who = f"{promise.method}: {promise.source}" if promise.method else promise.source
+    return [Mark(who), *(Mark(f"{name} = {value}", "dim") for name, value in promise.says.items())]
+
+
 def _count(out: Terminal, rows: Sequence[Row]) -> None:
-    more = sum(set(row.guard_allow) != set(row.app_allow or ()) for row in rows)
+    corrected = sum(row.app_allow is not None and set(row.app_allow) != set(row.guard_allow) for row in rows)
     unknown = sum(row.kind == "unknown" for row in rows)
     out.line()
-    out.line(Mark(f"{len(rows)} resources; the guard corrects the Allow of {more}."))
+    out.line(Mark(f"{len(rows)} resources; the guard corrects what {corrected} of them would put in Allow."))
     if unknown:
-        out.line(Mark(f"{unknown} of unknown kind get the rules of RFC 9110 only: name the kind in a policy to get more."))
+        out.line(Mark(f"{unknown} of unknown kind: the rules of RFC 9110 only, until a policy names the kind.", "dim"))

@@ -55,11 +55,11 @@ def crowd(port: int) -> list[Row]:
     def client(_: int) -> Answer:
         with Connection(port) as connection:
             start.wait(PATIENCE)
-            return connection.ask("POST", "/orders", {"item": "lamp"}, key)
+            return connection.ask("POST", "/orders", {"item": "cup"}, key)
 
     with ThreadPoolExecutor(CROWD) as pool:
         answers = tuple(pool.map(client, range(CROWD)))
-    return [(f"POST /orders x {CROWD}", answers), *one_by_one(("POST", "/orders", {"item": "lamp"}), headers=key)(port)]
+    return [(f"POST /orders, {CROWD}x", answers), *one_by_one(("POST", "/orders", {"item": "cup"}), headers=key)(port)]
 
 
 def follow(port: int) -> list[Row]:
@@ -161,7 +161,7 @@ SCENES = (
         "reset_basket",
         one_by_one(("POST", "/basket/reset", None), ("GET", "/customers", None)),
         judges.reset_content,
-        "204 instead, which says the same safely",
+        "nothing is sent with it",
         ("content-length",),
     ),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from verbguard.cli.bridge import THREADS, measured, over_asgi
-from verbguard.cli.guarding import PROFILES, Interface, interface_of, options
+from verbguard.cli.guarding import PROFILES, acting, options
 from verbguard.cli.target import Trouble, load, target_options
 from verbguard.cli.terminal import colourless
 
@@ -64,25 +65,27 @@ def serve(
         raise Trouble("--upstream comes with the gateway, in a later version. Until then: verbguard serve MODULE:APP")
     keywords = options(config, profile)
     app = load(target, factory=factory, app_dir=app_dir)
-    served = guarded(app, keywords, interface_of(app) if interface == "auto" else interface, threads)
-    context.exit(run(served, target or "", host, port, root_path))
+    acting(app, keywords, config)  # a wrong policy is told now, in one line, rather than by the first request
+    context.exit(run(guarded(app, keywords, interface, threads), target or "", host, port, root_path))
 
 
-def guarded(app: Any, keywords: dict[str, Any], interface: Interface | str, threads: int) -> Any:
-    """The guarded app, speaking ASGI."""
-    import verbguard
+def guarded(app: Any, keywords: dict[str, Any], interface: str, threads: int) -> Any:
+    """The app with the guard around it, speaking ASGI."""
+    from verbguard.asgi import GuardMiddleware as AsgiGuard
+    from verbguard.doors import guard
     from verbguard.errors import ConfigError
+    from verbguard.wsgi import GuardMiddleware as WsgiGuard
 
+    ways: dict[str, Callable[..., Any]] = {"auto": guard, "asgi": AsgiGuard, "wsgi": WsgiGuard}
     try:
-        if interface == "asgi":
-            return verbguard.guard(app, **keywords)
-        if hasattr(app, "wsgi_app"):
-            # Flask: the guard wants the app itself, for its url_map.
-            app.wsgi_app = measured(app.wsgi_app)
-            return over_asgi(verbguard.guard(app, **keywords), threads)
-        return over_asgi(verbguard.guard(measured(app), **keywords), threads)
+        whole = ways[interface](app, **keywords)
     except ConfigError as error:
         raise Trouble(str(error)) from None
+    for layer in (whole, getattr(whole, "__dict__", {}).get("wsgi_app")):  # Flask comes back as itself
+        if isinstance(layer, WsgiGuard):
+            layer.app = measured(layer.app)
+            return over_asgi(whole, threads)
+    return whole
 
 
 def run(app: Any, target: str, host: str, port: int, root_path: str) -> int:
@@ -93,7 +96,7 @@ def run(app: Any, target: str, host: str, port: int, root_path: str) -> int:
         raise Trouble("Serving needs uvicorn: pip install 'verbguard[demo]'") from None
     listener = listen(host, port)
     settings = uvicorn.Config(
-        app, host=host, port=listener.getsockname()[1], root_path=root_path, log_config=logging_for(uvicorn)
+        app, host=host, port=listener.getsockname()[1], root_path=root_path, workers=1, log_config=logging_for(uvicorn)
     )
     server = uvicorn.Server(settings)
     shown = f"[{host}]" if ":" in host else host

@@ -51,6 +51,10 @@ class Store(Protocol):
     def end(self, touch: Touch) -> None:
         """A request whose touch was started by `start` is over."""
 
+    def linger(self, touch: Touch) -> None:
+        """A run was cut off, and something of it (a thread, say) may still write: for one window nothing keyless is replayed
+        on what it touches."""
+
 
 def open(url: str = "memory://") -> Store:
     """The store that a URL names. Raises ConfigError for a URL that no store answers to."""

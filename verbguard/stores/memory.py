@@ -63,6 +63,7 @@ class MemoryStore:
         self._serial = 0
         self._touched: dict[str, int] = {}  # path -> generation of it and of everything below it
         self._swept: dict[str, int] = {}  # path -> generation that everything below it shares
+        self._lingering: deque[tuple[float, Touch]] = deque()  # when to believe that an abandoned run is over
         self._forgotten = 0  # generations up to this one may be gone
         self._horizon = (0.0, 0)  # when the last sweep of generations was, and the serial then
         self._window = 30.0  # the longest that a keyless record was asked to live: generations are of use that long
@@ -191,6 +192,12 @@ class MemoryStore:
         with self._lock:
             self._end(touch)
 
+    def linger(self, touch: Touch) -> None:
+        """See Store.linger."""
+        with self._lock:
+            self._start(touch)
+            self._lingering.append((self._clock() + self._window, touch))
+
     def _start(self, touch: Touch) -> int:
         self._serial = serial = self._serial + 1
         mark = (serial << _SHIFT) + 1
@@ -238,6 +245,8 @@ class MemoryStore:
     def _sweep(self, now: float) -> None:
         """Drop some of what has expired; forget generations that no live record can ask for."""
         self._next_sweep = now + 1.0
+        while self._lingering and self._lingering[0][0] <= now:
+            self._end(self._lingering.popleft()[1])
         for queue in self._queues.values():
             self._expire(queue, now)
         then, serial = self._horizon
