@@ -46,7 +46,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running
 class AsgiRequest(Request):
     """A request as the scope shows it."""
 
-    __slots__ = ("_single", "scope")
+    __slots__ = ("scope",)
 
     def __init__(self, scope: Scope, path: str, prefix: str) -> None:
         self.scope = scope
@@ -54,17 +54,16 @@ class AsgiRequest(Request):
         self.path = path
         self.prefix = prefix
         self.query = scope.get("query_string", b"")
-        self._single = single(scope["headers"])
+        self._fields = None
 
-    @property
-    def fields(self) -> Mapping[bytes, bytes]:
-        return self._single
-
-    def get(self, name: bytes) -> bytes | None:
-        return self._single.get(name)
-
-    def among(self, names: frozenset[bytes]) -> set[bytes]:
-        return self._single.keys() & names
+    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for name, value in self.scope["headers"]:
+            if name in names:
+                if name in found:
+                    value = single(self.scope["headers"])[name]
+                found[name] = value
+        return found
 
     @property
     def headers(self) -> Headers:
@@ -72,7 +71,7 @@ class AsgiRequest(Request):
 
     def drop(self, names: frozenset[bytes]) -> None:
         self.scope["headers"] = without(list(self.scope["headers"]), names)
-        self._single = single(self.scope["headers"])
+        self._fields = None
 
     @property
     def target(self) -> bytes:
@@ -158,28 +157,24 @@ class GuardMiddleware:
             # another guard outside of this one acts already; WebSocket and what is not known yet are not ours
             await (self._lifespan if kind == "lifespan" else self.app)(scope, receive, send)
             return
-        if self._pending:
-            self._prepare()
         prefix = scope.get("root_path", "")
         path = below(scope["path"], prefix) if prefix else scope["path"]
-        method = scope["method"]
         try:
             resource = self.guard.find(path)
-            plan = resource.plans.get(method) if resource is not None else None
+            plan = resource.plans.get(scope["method"]) if resource is not None else None
             if plan is None:
-                plan = self.guard.settle(AsgiRequest(scope, path, prefix))
+                plan = self._settled(AsgiRequest(scope, path, prefix))
+        except ConfigError:
+            raise
         except Exception:
             await self.faulty(scope, receive, send)
             return
-        if plan.passes:
-            await self.app(scope, receive, send)
-            return
-        scope["verbguard"] = True
         if not plan.light or plan.watches and not plan.watches.isdisjoint([name for name, _ in scope["headers"]]):
-            await _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send).run()
+            await self._guarded(plan, AsgiRequest(scope, path, prefix), receive, send)
             return
 
-        checks = plan.checks
+        scope["verbguard"] = True
+        checks = plan.checks_given
         serving: _Serving | None = None
 
         def checked(message: Message) -> Awaitable[None]:
@@ -192,6 +187,19 @@ class GuardMiddleware:
             return send(message)
 
         await self.app(scope, receive, checked)
+
+    def _settled(self, request: AsgiRequest) -> Plan:
+        """The plan for a request that the map alone does not decide, or that is the first."""
+        if self._pending:
+            self._prepare()
+        return self.guard.settle(request)
+
+    async def _guarded(self, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
+        if plan.passes:
+            await self.app(request.scope, receive, send)
+            return
+        request.scope["verbguard"] = True
+        await _Serving(self, plan, request, receive, send).run()
 
     async def faulty(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""

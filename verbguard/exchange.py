@@ -7,9 +7,10 @@ An adapter calls the methods in the order of the moments: `open`, `claim`, `clai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -60,15 +61,15 @@ _WATCHED = {
 }
 
 
-def _interesting() -> frozenset[bytes]:
-    """Every request field that decides something; a request that has none of them is an ordinary one."""
-    names = {IDEMPOTENCY_KEY, b"cache-control", b"destination", *KEYED_EXTRAS, *CREDENTIALS}
+def _deciding() -> frozenset[bytes]:
+    """Every request field that decides something; the others need not be looked at."""
+    names = {IDEMPOTENCY_KEY, b"host", b"content-type", b"cache-control", b"destination", *KEYED_EXTRAS, *CREDENTIALS}
     for rule in catalogue().values():
         names |= (rule.fields or frozenset()) | (rule.given or frozenset())
     return frozenset(names)
 
 
-INTERESTING = _interesting()
+DECIDING = _deciding()
 
 
 class Exchange:
@@ -82,7 +83,7 @@ class Exchange:
 
     # Defaults stand on the class: an exchange sets only what its request makes different.
     mode = ""  # "keyed", "keyless" or nothing: whether this request claims
-    marks: set[bytes] | frozenset[bytes] = frozenset()  # the fields of the request that decide something
+    marks: Mapping[bytes, bytes] = MappingProxyType({})  # the fields of the request that decide something
     principal = b""
     key = b""
     claimed_as: Claim | None = None
@@ -126,8 +127,8 @@ class Exchange:
             return self._closing(plan.refused[1])
         for note in plan.notes:
             self.guard.tell(note)
-        marks = self.marks = self.request.among(INTERESTING)
-        if not marks.isdisjoint(plan.triggers):
+        marks = self.marks = self.request.deciding(DECIDING)
+        if not plan.triggered.isdisjoint(marks):
             answer = self._triggered(marks)
             if answer is not None:
                 return answer
@@ -143,14 +144,14 @@ class Exchange:
                 return self._refuse(
                     replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
                 )
-        if plan.keyless and guard.keyless and marks.isdisjoint(_CONDITIONAL) and not self._fresh():
+        if plan.keyless and guard.keyless and _CONDITIONAL.isdisjoint(marks) and not self._fresh():
             principal = self._principal()
             if principal is not None:
                 self.principal = principal
                 self.mode = "keyless"
         return None
 
-    def _triggered(self, marks: set[bytes] | frozenset[bytes]) -> Response | None:
+    def _triggered(self, marks: Mapping[bytes, bytes]) -> Response | None:
         spoken: set[str] = set()
         for name, (rule, action) in self.plan.triggers.items():
             if name not in marks or rule.id in spoken:
@@ -168,11 +169,11 @@ class Exchange:
 
     def _fresh(self) -> bool:
         """Whether the client asks for execution."""
-        return b"cache-control" in self.marks and b"no-cache" in (self.request.get(b"cache-control") or b"").lower()
+        return b"no-cache" in self.marks.get(b"cache-control", b"").lower()
 
     def _keyed(self) -> Response | None:
         try:
-            self.key = parse_key(self.request.get(IDEMPOTENCY_KEY) or b"", strict=self.plan.strict_keys)
+            self.key = parse_key(self.marks[IDEMPOTENCY_KEY], strict=self.plan.strict_keys)
         except KeyProblem as error:
             rule = next(each for each in (replaying.SYNTAX, replaying.SINGLE, replaying.FORMAT) if each.id == error.rule)
             return self._refuse(rule, 400, error.detail)
@@ -190,8 +191,7 @@ class Exchange:
             who = guard.principal(request)
             return None if who is None or who == "" or who == b"" else sha256(fields_of(who)).digest()[:16]
         certificate = request.client_certificate
-        get = request.get
-        credentials = [(name, get(name) or b"") for name in self.marks & CREDENTIALS]
+        credentials = [field for field in self.marks.items() if field[0] in CREDENTIALS]
         if certificate is None and len(credentials) == 1:
             return guard.principals.get(credentials[0]) or guard.remember(credentials[0], principal_of(credentials))
         return principal_of(credentials, certificate)
@@ -199,11 +199,12 @@ class Exchange:
     def claim(self, content: Any) -> Claim:
         """The claim for this request; `content` is all of it as bytes, or an iterable of its pieces when it is large."""
         plan, request, replay = self.plan, self.request, self.plan.replay
-        kind = request.get(b"content-type") or b""
+        marks = self.marks
+        kind = marks.get(b"content-type", b"")
         multipart = kind[:1] in b"mM" and is_multipart(kind)
         keyed = self.mode == "keyed"
         if keyed:
-            head = keyed_head(request, b"multipart" if multipart else kind, not self.marks.isdisjoint(KEYED_EXTRAS))
+            head = keyed_head(request, marks, b"multipart" if multipart else kind, not KEYED_EXTRAS.isdisjoint(marks))
         else:
             head = self.principal + keyless_head(request, multipart)
         if multipart or type(content) is not bytes or replay.fingerprint != "bytes":
@@ -354,7 +355,7 @@ class Exchange:
         if status == 405 and self.guard.refresh():
             self.plan = self.guard.settle(self.request)
         plan = self.plan
-        checks = plan.checks if self.marks.isdisjoint(plan.given) else plan.checks_given
+        checks = plan.checks if plan.given.isdisjoint(self.marks) else plan.checks_given
         judged = checks[status]
         if judged:
             self._judge(judged)
@@ -443,7 +444,7 @@ class Exchange:
         for rule, action in judged:
             if rule.when is not when or rule.id in spoken:
                 continue
-            if rule.given is not None and self.marks.isdisjoint(rule.given):
+            if rule.given is not None and rule.given.isdisjoint(self.marks):
                 continue
             if rule.absent is not None and header(self.headers, rule.absent) is not None:
                 continue
@@ -628,14 +629,14 @@ def pending(request: Request) -> bool:
     return not length.isdigit() or int(length) > PENDING or (length != b"0" and request.get(b"expect") is not None)
 
 
-def touch_of(request: Request, plan: Plan, marks: set[bytes] | frozenset[bytes]) -> Touch:
+def touch_of(request: Request, plan: Plan, marks: Mapping[bytes, bytes]) -> Touch:
     """Which states this request may change, beside those that its answer names."""
     path = request.prefix + request.path
     target, above = lineage(path)
     ages = (*above, target) if plan.climbs else (target,)
     sweeps: tuple[str, ...] = (target,) if plan.sweeps else ()
     if ":" in path or b"destination" in marks:
-        for named in _also(path, request.get(b"destination")):
+        for named in _also(path, marks.get(b"destination")):
             here, higher = lineage(named)
             ages = tuple(dict.fromkeys((*ages, *higher, here)))
             sweeps = tuple(dict.fromkeys((*sweeps, here)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -87,9 +88,12 @@ def reason(status: int) -> str:
         return "Unknown"
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")  # what stands in a path as itself (RFC 3986 section 3.3)
+
+
 def quoted_path(path: str) -> str:
-    """A decoded path, percent-encoded again for a URI reference (RFC 3986 section 3.3)."""
-    return quote(path, safe="/:@!$&'()*+,;=-._~")
+    """A decoded path, percent-encoded again for a URI reference."""
+    return path if _PLAIN.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=-._~")
 
 
 def environ_name(name: bytes) -> str:
@@ -121,9 +125,10 @@ class Request:
         """All field lines in their order, names in lower case."""
         return self._headers
 
-    def among(self, names: frozenset[bytes]) -> set[bytes]:
-        """Which of these fields are present."""
-        return self.fields.keys() & names
+    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        """Those of these fields that are present, with their values."""
+        fields = self.fields
+        return {name: fields[name] for name in fields.keys() & names}
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:

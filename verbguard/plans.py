@@ -93,6 +93,7 @@ class Plan:
         "strict_keys",
         "sweeps",
         "target",
+        "triggered",
         "triggers",
         "unsafe",
         "watches",
@@ -118,12 +119,13 @@ class Plan:
                     self._decide(rule, action, guard)
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
                 checked.append((rule, action))
+        self.triggered = frozenset(self.triggers)
         relevant = _relevant(checked, target)
         self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
         # the same for a request that carries a field which some of the rules wait for
         self.checks_given = StatusChecks(relevant, method)
+        self.lines = StatusLines(self.checks_given)
         self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
-        self.lines = StatusLines(self.checks)
         replay = policy.replay if guard.profile is not Profile.OBSERVE else None
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)
         self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
@@ -134,10 +136,14 @@ class Plan:
         self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
         self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
-        # what a request that is otherwise only looked up must be searched for
+        # what an otherwise ordinary request must be searched for
         self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
         self.environ_watches = frozenset("HTTP_" + name.decode().upper().replace("-", "_") for name in self.watches)
-        self.light = not self.unsafe and method not in ("HEAD", "OPTIONS") and self.refused is None and not self.notes
+        # nothing to do but to look at the status of the answer
+        self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (
+            "HEAD",
+            "OPTIONS",
+        )
 
     def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
         """A rule that looks only at the target speaks once, now."""
@@ -302,6 +308,7 @@ class Guard:
         self.map: RouteMap | None = None
         self.router: Router | None = None
         self._version: object = None
+        self._started = False  # until then nothing is found, so that the first request starts the guard
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.find: Callable[[str], Any] = _nowhere
 
@@ -325,12 +332,14 @@ class Guard:
         self._stateful = self._with_state()
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
-        self.find = self.map.find
+        if self._started:
+            self.find = self.map.find
         for group in _by_shape(routes):  # what contradicts itself shows now, not at the first request
             self.map.junction(group, group)
 
     def start(self, shared: bool) -> None:
         """Say once what a developer should know. `shared`: whether all writers of this app use the same store."""
+        self._started = True
         self.keyless = shared and self.profile is not Profile.OBSERVE
         if not shared and self.ages:
             logger.warning(
@@ -339,6 +348,7 @@ class Guard:
             )
         if self.map is None:
             return
+        self.find = self.map.find
         required = False
         for group in _by_shape(self.map.routes):
             resource = self.map.junction(group, group)
@@ -372,7 +382,7 @@ class Guard:
         path, method = request.path, request.method
         if path == "*" or method == "CONNECT":
             return Resource(self, (), (), path).plan(method)
-        found = self.find(path)
+        found = self.map.find(path) if self.map is not None else None
         if found is None and self.map is not None:
             routes = self._reached(request)
             if routes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -225,14 +225,14 @@ _MEANINGLESS = (
 )
 
 
-def keyed_head(request: Request, kind: bytes, extras: bool) -> bytes:
+def keyed_head(request: Request, fields: Mapping[bytes, bytes], kind: bytes, extras: bool) -> bytes:
     """What identifies a keyed request beside its content; `extras` says whether it carries any of KEYED_EXTRAS."""
     target = request.target
     if b"%" in target:
         target = _canonical(target)
-    head = b"%b %b\n%b\n%b" % (request.method.encode("utf-8", "replace"), target, request.get(b"host") or b"", kind)
+    head = b"%b %b\n%b\n%b" % (request.method.encode("utf-8", "replace"), target, fields.get(b"host", b""), kind)
     if extras:
-        head += b"\n" + b"\0".join([request.get(name) or b"" for name in _EXTRAS])
+        head += b"\n" + b"\0".join([fields.get(name, b"") for name in _EXTRAS])
     return head
 
 

@@ -8,8 +8,8 @@ from io import BytesIO
 from time import monotonic
 from typing import Any
 
-from verbguard.errors import StoreError
-from verbguard.exchange import INTERESTING, Exchange
+from verbguard.errors import ConfigError, StoreError
+from verbguard.exchange import DECIDING, Exchange
 from verbguard.http import Headers, Request, Response, environ_name, quoted_path, reason
 from verbguard.plans import Guard, Plan
 from verbguard.policy import Action, Policy, Profile
@@ -41,8 +41,7 @@ class _EnvironNames(dict[bytes, str]):
 
 
 _ENVIRON = _EnvironNames()
-_INTERESTING = {_ENVIRON[name]: name for name in INTERESTING} | {"REMOTE_USER": b"remote-user"}
-_INTERESTING_KEYS = _INTERESTING.keys()
+_DECIDING = {_ENVIRON[name]: name for name in DECIDING} | {"REMOTE_USER": b"remote-user"}
 
 
 class WsgiRequest(Request):
@@ -78,11 +77,9 @@ class WsgiRequest(Request):
     def fields(self) -> Mapping[bytes, bytes]:
         return dict(self.headers)
 
-    def among(self, names: frozenset[bytes]) -> set[bytes]:
+    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
         environ = self.environ
-        if names is INTERESTING:
-            return {_INTERESTING[key] for key in environ.keys() & _INTERESTING_KEYS}
-        return {name for name in names if _ENVIRON[name] in environ}
+        return {_DECIDING[key]: environ[key].encode("latin-1") for key in environ if key in _DECIDING}
 
     def get(self, name: bytes) -> bytes | None:
         value = self.environ.get(_ENVIRON[name])
@@ -165,26 +162,23 @@ class GuardMiddleware:
         if MARK in environ:
             # another guard outside of this one acts already
             return self.app(environ, start_response)
-        if self._pending:
-            self._prepare(environ)
         path = environ.get("PATH_INFO") or "/"
         if not path.isascii():
             path = decoded(path)
         prefix = environ.get("SCRIPT_NAME", "")
-        method = environ["REQUEST_METHOD"]
         try:
             resource = self.guard.find(path)
-            plan = resource.plans.get(method) if resource is not None else None
+            plan = resource.plans.get(environ["REQUEST_METHOD"]) if resource is not None else None
             if plan is None:
-                plan = self.guard.settle(WsgiRequest(environ, path, prefix))
+                plan = self._settled(WsgiRequest(environ, path, decoded(prefix)))
+        except ConfigError:
+            raise
         except Exception:
             return self.faulty(environ, start_response)
-        if plan.passes:
-            return self.app(environ, start_response)
-        environ[MARK] = True
-        if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches):
-            return _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response).run()
+        if not plan.light or plan.watches and not plan.environ_watches.isdisjoint(environ):
+            return self._guarded(plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
 
+        environ[MARK] = True
         lines = plan.lines
         serving: _Serving | None = None
         started = False
@@ -202,6 +196,18 @@ class GuardMiddleware:
         if serving is not None:
             return serving.sent(result)
         return result if started else _Late(result, lambda: serving)
+
+    def _settled(self, request: WsgiRequest) -> Plan:
+        """The plan for a request that the map alone does not decide, or that is the first."""
+        if self._pending:
+            self._prepare(request.environ)
+        return self.guard.settle(request)
+
+    def _guarded(self, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> Iterable[bytes]:
+        if plan.passes:
+            return self.app(request.environ, start_response)
+        request.environ[MARK] = True
+        return _Serving(self, plan, request, start_response).run()
 
     def faulty(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
