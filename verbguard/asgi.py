@@ -218,8 +218,8 @@ def below(path: str, prefix: str) -> str:
 
 
 async def reply(send: Send, answer: Response) -> None:
-    """Send a whole answer."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    """Send a whole answer; layers outside may change the list of headers, and a refusal is one for all requests."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
@@ -467,7 +467,7 @@ class _Serving(Exchange):
         self.begun = True
         self._message = None
         if message["status"] != self.status or message.get("headers") is not self.headers:
-            message = {**message, "status": self.status, "headers": self.headers}
+            message = {**message, "status": self.status, "headers": [*self.headers]}
         await self._out(message)
         if not self.storable:
             self._release_shield()
@@ -476,7 +476,7 @@ class _Serving(Exchange):
         self.finished = True
         self._commit()
         self.begun = True
-        await self._out({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await self._out({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
         body = b"" if self.request.method == "HEAD" else answer.body
         await self._out({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -349,7 +349,8 @@ class Exchange:
     def answered(self, status: int, headers: Headers) -> None:
         """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
         self.status = status
-        self.headers = headers
+        # layers outside change the list that they are given; what is kept is what the app said
+        self.headers = [*headers] if self.capturing else headers
         if self.touch is not None or self.capturing:
             self._search(status, headers)
         if status == 405 and self.guard.refresh():

@@ -49,6 +49,8 @@ def derive(request: Request, response: Answer, target: Target) -> tuple[str | No
             doubts.append(f"{source} does not lead to a route with GET")
         else:
             return reference, source
+    if any(name.lower() == b"content-encoding" for name, _ in response.headers):
+        doubts.append("coded content is not read")
     return None, "; ".join(doubts) or "nothing in the answer says where it is"
 
 

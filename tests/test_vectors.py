@@ -1,0 +1,55 @@
+"""The conformance vectors, each in the profiles `guard` and `strict`, through ASGI and WSGI."""
+
+from __future__ import annotations
+
+import pytest
+from vectors import ELSEWHERE, REQUIRED, VECTORS
+from vectors.conversation import BARE, GUARD, STRICT, Vector
+from vectors.stage import DOORS, converse
+
+SCENES = [
+    pytest.param(vector, door, profile, id=f"{vector.number}-{door}-{profile}-{position}")
+    for position, vector in enumerate(VECTORS)
+    for door in vector.doors
+    for profile in (GUARD, STRICT)
+]
+
+
+@pytest.mark.parametrize(("vector", "door", "profile"), SCENES)
+async def test_a_guarded_application_keeps_the_vector(vector: Vector, door: str, profile: str) -> None:
+    """Every step of the conversation is answered as the vector says."""
+    await converse(vector, door, profile)
+
+
+@pytest.mark.parametrize(
+    ("vector", "door"),
+    [
+        pytest.param(vector, door, id=f"{vector.number}-{door}-{position}")
+        for position, vector in enumerate(VECTORS)
+        for door in vector.doors
+        if door in (*BARE, "fastapi")
+    ],
+)
+async def test_a_vector_notices_when_nobody_guards(vector: Vector, door: str) -> None:
+    """A vector fails on the bare application, unless it says that the guard must leave the application alone."""
+    if vector.bare_too:
+        await converse(vector, door, None)
+    else:
+        with pytest.raises(AssertionError, match=f"vector {vector.number}: "):
+            await converse(vector, door, None)
+
+
+def test_every_required_number_is_run() -> None:
+    """No number is lost: each is a vector, and what of it must be seen elsewhere is said."""
+    run = {vector.number for vector in VECTORS}
+    assert sorted(run) == REQUIRED
+    assert set(ELSEWHERE) <= run
+    for number, reason in ELSEWHERE.items():
+        print(f"vector {number}, in part: {reason}")
+
+
+def test_every_vector_meets_both_interfaces() -> None:
+    """ASGI and WSGI both hear every vector's number, and every door is one that exists."""
+    for interface in (("asgi", "fastapi", "starlette"), ("wsgi", "flask")):
+        assert {vector.number for vector in VECTORS if set(vector.doors) & set(interface)} == set(REQUIRED)
+    assert {door for vector in VECTORS for door in vector.doors} == set(DOORS)

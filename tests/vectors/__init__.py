@@ -1,0 +1,32 @@
+"""The numbered conformance vectors, run as conversations with the reference application.
+
+`VECTORS` holds them all; `REQUIRED` the numbers this suite owes; `ELSEWHERE` what of them no process can see of itself.
+"""
+
+from __future__ import annotations
+
+from vectors import framing, keyed, keyless, methods, post, put, results
+from vectors.conversation import Vector
+
+VECTORS: list[Vector] = [
+    *methods.VECTORS,
+    *put.VECTORS,
+    *post.VECTORS,
+    *framing.VECTORS,
+    *keyed.VECTORS,
+    *results.VECTORS,
+    *keyless.VECTORS,
+]
+
+
+def numbers(text: str) -> list[int]:
+    """`"1-3 7"` is 1, 2, 3, 7."""
+    spans = [part.partition("-") for part in text.split()]
+    return [number for first, _, last in spans for number in range(int(first), int(last or first) + 1)]
+
+
+REQUIRED = numbers("1-12 15 22-30 32-35 38-42 44-46 48 49 51-56 68-82 84-91 93-97 99-107 109")
+ELSEWHERE = {
+    22: "that no 100 (Continue) precedes the refusal is seen on a socket, in the server matrix",
+    51: "that the next answer on the connection parses is seen on a socket, in the server matrix",
+}

@@ -1,0 +1,103 @@
+"""Statuses that decide about content and fields: vectors 51 to 56."""
+
+from __future__ import annotations
+
+from vectors.conversation import PEN, Vector, say
+
+NO_CONTENT = {"body": b"", "content_length": None, "transfer_encoding": None}
+BAD_304 = "status-304-needs-precondition|if-none-match-unsafe-412|put-status-set|status-method-table"
+
+VECTORS = [
+    *[
+        Vector(
+            51,
+            f"204 to {method} has neither content nor a length",
+            [
+                say(method, "/echo/204").gives(204, runs=1, **NO_CONTENT),
+                say(method, "/echo/200").gives(200, runs=2, body=b"payload"),
+            ],
+        )
+        for method in ("GET", "POST", "DELETE")
+    ],
+    Vector(
+        51,
+        "204 has no transfer coding either",
+        [say("GET", "/echo/204?h=Transfer-Encoding:chunked").gives(204, runs=1, **NO_CONTENT)],
+    ),
+    Vector(
+        52,
+        "205 has no content",
+        [
+            say("POST", "/echo/205", PEN).gives(204, 205, runs=1, body=b""),
+            say("PATCH", "/echo/205", PEN).gives(204, runs=2, **NO_CONTENT),
+        ],
+    ),
+    Vector(
+        53,
+        "304 to an unconditional GET is a finding, in strict a 500",
+        [say("GET", "/echo/304").gives(304, runs=1, body=b"", content_length=None, finds=BAD_304).strictly(500, rule=BAD_304)],
+    ),
+    Vector(
+        53,
+        "304 to a conditional PUT is the 412 that was meant",
+        [say("PUT", "/echo/304", PEN, if_match='"x"').gives(412, runs=1, finds=BAD_304)],
+    ),
+    Vector(
+        53,
+        "304 to an unconditional PUT is 204",
+        [say("PUT", "/echo/304", PEN).gives(204, runs=1, finds=BAD_304, **NO_CONTENT)],
+    ),
+    Vector(
+        54,
+        "304 to a conditional GET is lean and keeps its validator",
+        [
+            say("GET", "/echo/304?h=ETag:%22x%22&h=Content-Encoding:gzip&h=Cache-Control:no-cache", if_none_match='"x"').gives(
+                304,
+                runs=1,
+                body=b"",
+                etag='"x"',
+                cache_control="no-cache",
+                content_type=None,
+                content_encoding=None,
+                content_length=None,
+            )
+        ],
+    ),
+    *[
+        Vector(
+            55,
+            f"{status} is no status: {method} gets a 500",
+            [say(method, f"/echo/{status}").gives(500, runs=1, rule=rule)],
+        )
+        for method, status, rule in (
+            ("GET", 600, "status-100-599"),
+            ("POST", 600, "status-100-599"),
+            ("GET", 103, "status-final-not-1xx"),
+            ("PUT", 103, "status-final-not-1xx"),
+        )
+    ],
+    Vector(
+        56,
+        "206 to a GET without Range is a finding, in strict a 500",
+        [
+            say("GET", "/echo/206?h=Content-Range:bytes%200-6/20")
+            .gives(206, runs=1, body=b"payload", finds="status-206-needs-range")
+            .strictly(500, rule="status-206-needs-range")
+        ],
+    ),
+    Vector(
+        56,
+        "206 to a GET with Range is left alone",
+        [
+            say("GET", "/echo/206?h=Content-Range:bytes%200-6/20", range="bytes=0-6").gives(
+                206, runs=1, body=b"payload", content_range="bytes 0-6/20", finds=""
+            )
+        ],
+        bare_too=True,
+    ),
+    Vector(
+        56,
+        "only GET has ranges: HEAD's handler does not see Range",
+        [say("HEAD", "/echo/200", range="bytes=0-3").gives(200, runs=1, body=b"", unseen=("range",))],
+    ),
+]
