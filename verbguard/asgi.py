@@ -20,7 +20,7 @@ from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding, replaying
 from verbguard.spool import Spool
 from verbguard.stores import Store
-from verbguard.stores import open as open_store
+from verbguard.stores import of as store_of
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -115,7 +115,7 @@ class GuardMiddleware:
     ) -> None:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
-        self.store = open_store(store or "memory://") if store is None or isinstance(store, str) else store
+        self.store = store_of(store)
         self.waiting = 0
         self._pending = True
         if router_of(app) is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from math import ceil
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -98,6 +97,7 @@ class Exchange:
     holding = Content.NONE
     held = b""
     dropping = False
+    unread = True  # whether the request's content is still with the server
     may_close = False  # whether the interface lets an answer end its HTTP/1 connection
     begun = False  # something of the answer has left; set by the adapter
     capturing = False
@@ -199,6 +199,7 @@ class Exchange:
     def claim(self, content: Any) -> Claim:
         """The claim for this request; `content` is all of it as bytes, or an iterable of its pieces when it is large."""
         plan, request, replay = self.plan, self.request, self.plan.replay
+        self.unread = False
         marks = self.marks
         kind = marks.get(b"content-type", b"")
         multipart = kind[:1] in b"mM" and is_multipart(kind)
@@ -254,7 +255,7 @@ class Exchange:
             replaying.INFLIGHT,
             409,
             "The first request with this Idempotency-Key is still running.",
-            [(b"retry-after", b"%d" % max(1, min(ceil(outcome.left), 1)))],
+            [(b"retry-after", b"1")],  # seconds; most requests are over by then
         )
 
     def unprotected(self) -> None:
@@ -264,7 +265,7 @@ class Exchange:
 
     def _replay(self, record: Record) -> Response:
         if record.state is State.WHOLE:
-            self._say(replaying.REPLAYED, "The stored answer was sent.", Action.REPAIR, record.status)
+            self.say(replaying.REPLAYED, "The stored answer was sent.", Action.REPAIR, record.status)
             response = readable(record.response(), self.request.get(b"accept-encoding"))
             response.headers = self._exposed([*response.headers, REPLAYED])
             if self.request.method == "HEAD" or record.status in BODILESS:
@@ -273,7 +274,7 @@ class Exchange:
         what = "exceeded what is kept" if record.state is State.TOO_LARGE else "ended before it was complete"
         location = header(record.headers, b"location")
         known: Headers = [] if location is None else [(b"location", location)]
-        finding = self._say(replaying.NOT_RETAINED, f"The first answer {what}.", Action.REJECT, 409)
+        finding = self.say(replaying.NOT_RETAINED, f"The first answer {what}.", Action.REJECT, 409)
         return problem(
             replaying.NOT_RETAINED.id,
             replaying.NOT_RETAINED.title,
@@ -289,13 +290,13 @@ class Exchange:
             return self._refuse(
                 replaying.STORE_DOWN, 503, "The key cannot be honoured now. Try again later.", [(b"retry-after", b"5")]
             )
-        self._say(replaying.UNPROTECTED, f"The replay store failed: {error}", Action.OBSERVE, 0)
+        self.say(replaying.UNPROTECTED, f"The replay store failed: {error}", Action.OBSERVE, 0)
         self.unprotected()
         return None
 
     def unreadable(self) -> None:
         """The server does not let the content be read to its end, so nothing can be fingerprinted."""
-        self._say(replaying.UNPROTECTED, "The server hands over a chunked request without its end.", Action.OBSERVE, 0)
+        self.say(replaying.UNPROTECTED, "The server hands over a chunked request without its end.", Action.OBSERVE, 0)
         self.unprotected()
 
     def incomplete(self) -> Response:
@@ -321,23 +322,20 @@ class Exchange:
         return [*rest, (b"access-control-expose-headers", b", ".join([given, *missing]))]
 
     def _refuse(self, rule: Rule, status: int, detail: str, headers: Headers | None = None) -> Response:
-        self._say(rule, detail, Action.REJECT, status)
+        self.say(rule, detail, Action.REJECT, status)
         return self._closing(problem(rule.id, rule.title, status, detail, headers))
 
     def _closing(self, answer: Response) -> Response:
         """With more than a little content unread, HTTP/1 must be told that the connection ends (RFC 9110 10.1.1)."""
-        if not self.may_close or not pending(self.request):
+        if not self.may_close or not self.unread or not pending(self.request):
             return answer
         return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
 
-    def _say(self, rule: Rule, message: str, action: Action, status: int) -> Finding:
+    def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> Finding:
+        """A finding that no rule's own function made."""
         self.guard.fill(finding := Finding(message, status=status), rule, action, self.plan.target, status)
         self.guard.tell(finding)
         return finding
-
-    def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> None:
-        """A finding that the adapter made."""
-        self._say(rule, message, action, status)
 
     def _tell(self, finding: Finding, rule: Rule, action: Action) -> Finding:
         self.guard.fill(finding, rule, action, self.plan.target, self.status)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from verbguard.http import Request, joined
+from verbguard.http import Request, joined, quoted_path
+from verbguard.routes import expression, parameters
 from verbguard.rules import Answer, Target
 
 __all__ = ["derive", "safe"]
@@ -61,13 +62,10 @@ def _candidates(request: Request, response: Answer, target: Target) -> Iterator[
     if named is not None:
         yield "Content-Location", _own(named.decode("latin-1"), request)
     document = _document(response.body)
-    if target.policy.location is not None:
-        yield "the policy's template", _filled(target.policy.location, document, None, request.prefix)
-    elif target.child is not None:
-        yield (
-            f"the member template {target.child}",
-            _filled(target.child, document, target.child_parameter, request.prefix),
-        )
+    template = target.policy.location or target.child
+    if template is not None:
+        source = "the policy's template" if target.policy.location else f"the member template {template}"
+        yield source, _filled(template, document, _asked(request, target), request.prefix)
     for source, link in _self_links(document, fields.get(b"link")):
         yield source, _own(link, request)
 
@@ -81,24 +79,28 @@ def _document(body: bytes | None) -> Any:
         return None
 
 
-def _filled(template: str, document: Any, last: str | None, prefix: str) -> str | None:
-    """The template with its parameters from the document's members; the `last` one may also be called `id`."""
+def _asked(request: Request, target: Target) -> dict[str, str]:
+    """The parameters of the request's own path: a new member belongs to the collection that was asked."""
+    match = expression(target.template).fullmatch(request.path)
+    return dict(zip(parameters(target.template), match.groups(), strict=True)) if match else {}
+
+
+def _filled(template: str, document: Any, asked: Mapping[str, str], prefix: str) -> str | None:
+    """The template with its parameters from the request's path and the document's members; the last may be called `id`."""
     if not isinstance(document, dict):
         return None
-    missing = False
-
-    def value(match: re.Match[str]) -> str:
-        nonlocal missing
-        name = match[1]
-        found = document.get(name)
-        if found is None and (name == last or last is None):
-            found = document.get("id")
-        segment = _segment(found)
-        missing = missing or segment is None
-        return segment or ""
-
-    filled = _PARAMETER.sub(value, template)
-    return None if missing else quote(prefix, safe="/:@!$&'()*+,;=-._~") + filled
+    values: dict[str, Any] = dict(asked)
+    names = parameters(template)
+    for name in names:
+        if name not in asked:
+            found = document.get(name)
+            if found is None and name == names[-1]:
+                found = document.get("id")
+            values[name] = found
+    segments = {name: _segment(values[name]) for name in names}
+    if None in segments.values():
+        return None
+    return quoted_path(prefix) + _PARAMETER.sub(lambda match: segments[match[1]] or "", template)
 
 
 def _segment(value: Any) -> str | None:

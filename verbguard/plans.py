@@ -9,9 +9,9 @@ from typing import Any
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.http import Request, Response, problem
-from verbguard.methods import METHODS, SAFE
+from verbguard.methods import METHODS, REGISTERED, SAFE
 from verbguard.policy import Action, Policy, Profile, Replay, policy_of, word
-from verbguard.routes import Kind, Route, RouteMap, Router, bare, infer_kinds, parameters, shape
+from verbguard.routes import Kind, Route, RouteMap, Router, bare, infer_kinds, shape
 from verbguard.rules import Finding, Rule, Target, When, catalogue
 
 __all__ = ["Guard", "LogObserver", "Plan", "Resource", "StatusChecks"]
@@ -243,7 +243,6 @@ class Resource:
 
     def _target(self, method: str) -> Target:
         child = self._guard.child_of(self.template) if self.kind is Kind.COLLECTION else None
-        names = parameters(child) if child else []
         return Target(
             method=method,
             template=self.template,
@@ -252,7 +251,6 @@ class Resource:
             allow=self.allow,
             mapped=self._guard.router is not None,
             child=child,
-            child_parameter=names[-1] if names else None,
             resolves=self._resolves,
         )
 
@@ -287,13 +285,15 @@ class Guard:
         observers: Iterable[Observer] = (),
     ) -> None:
         self.profile = word(Profile, profile, "profile")
-        self.policies = _checked(policies or {})
+        self.policies = _checked({} if policies is None else policies)
         if default is not None and not isinstance(default, Policy):
             raise ConfigError(f"default = {default!r}: a Policy")
         self.default = default or Policy()
         if principal is not None and not callable(principal):
             raise ConfigError(f"principal = {principal!r}: a callable that takes the request")
         self.principal = principal
+        if not isinstance(observers, Iterable):
+            raise ConfigError(f"observers = {observers!r}: a sequence of callables")
         self.observers: tuple[Observer, ...] = tuple(observers) or (LogObserver(),)
         for observer in self.observers:
             if not callable(observer):
@@ -461,6 +461,7 @@ class Guard:
             for method in route.methods or ():
                 decorated = policy_of(route.endpoint, method)
                 if decorated is not None:
+                    _check_rules(f"{method} {template}", decorated)
                     found.setdefault(method, decorated)
         general = by_shape.pop("", None)
         if general is not None:
@@ -474,7 +475,8 @@ class Guard:
         return [(key, policy) for key, policy in self.policies.items() if shape(key.rpartition(" ")[2]) == wanted]
 
     def _declared_kind(self, routes: Sequence[Route], template: str) -> Kind | None:
-        kinds = {policy.kind for policy in self.policies_of(routes, template).values() if policy.kind is not None}
+        policies = [*self.policies_of(routes, template).values(), *(policy for _, policy in self._named(template))]
+        kinds = {policy.kind for policy in policies if policy.kind is not None}
         if len(kinds) > 1:
             words = " and ".join(sorted(kinds))
             raise ConfigError(f"{template}: its policies declare it {words}; a resource has one kind")
@@ -625,17 +627,20 @@ def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
     return {parent: members[0] for parent, members in found.items() if len(members) == 1}
 
 
-def _checked(policies: Mapping[str, Policy]) -> dict[str, Policy]:
+def _checked(policies: Any) -> dict[str, Policy]:
+    """The mapping with its templates in one spelling. Raises ConfigError for a key or a value that cannot be meant."""
+    if not isinstance(policies, Mapping):
+        raise ConfigError(f"policies = {policies!r}: a mapping of templates to policies")
     found: dict[str, Policy] = {}
     for key, policy in policies.items():
-        method, _, template = str(key).rpartition(" ")
         where = f"policies[{key!r}]"
-        if not template.startswith("/"):
+        method, _, template = str(key).rpartition(" ")
+        if not isinstance(key, str) or not template.startswith("/"):
             raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
-        if method and method not in METHODS and method != method.upper():
-            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
         if not isinstance(policy, Policy):
             raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
+        if method and method not in REGISTERED and method not in policy.methods:
+            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
         _check_rules(where, policy)
         found[(method + " " if method else "") + bare(_braces(template))] = policy
     return found

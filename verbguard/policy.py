@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -78,20 +78,24 @@ class Replay:
     release: frozenset[int] = frozenset()  # further statuses after which the same key may run again
 
     def __post_init__(self) -> None:
+        for name in ("keyed", "keyless", "required"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (value is None and name == "keyless"):
+                raise ConfigError(f"replay.{name} = {value!r}: True or False")
         for name in ("window", "keep", "lease"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            if not _seconds(value) or value == 0:
                 raise ConfigError(f"replay.{name} = {value!r}: seconds, more than zero")
             object.__setattr__(self, name, float(value))
         if self.window > self.keep:
             raise ConfigError(f"replay.window ({self.window} s) is longer than replay.keep ({self.keep} s)")
         if self.wait is not None:
-            if not isinstance(self.wait, (int, float)) or self.wait < 0:
+            if not _seconds(self.wait):
                 raise ConfigError(f"replay.wait = {self.wait!r}: seconds, or None for the default")
             object.__setattr__(self, "wait", float(self.wait))
         for name in ("max_request", "max_response"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ConfigError(f"replay.{name} = {value!r}: a number of bytes")
         for name, words in (
             ("on_error", ("keep", "release", None)),
@@ -127,8 +131,11 @@ class Policy:
             put(self, "kind", word(Kind, self.kind, "kind"))
         if self.put not in ("refuse", "allow"):
             raise ConfigError(f"put = {self.put!r}: {nearest(str(self.put), ['refuse', 'allow'])}")
-        put(self, "methods", frozenset(self.methods))
-        put(self, "accept_patch", tuple(self.accept_patch))
+        put(self, "methods", frozenset(_texts(self.methods, "methods")))
+        put(self, "accept_patch", tuple(_texts(self.accept_patch, "accept_patch")))
+        for field_name in ("statuses", "rules"):
+            if not isinstance(getattr(self, field_name), Mapping):
+                raise ConfigError(f"{field_name} = {getattr(self, field_name)!r}: a mapping")
         put(self, "statuses", {name: _statuses(codes, f"statuses.{name}") for name, codes in self.statuses.items()})
         for name in self.statuses:
             if name not in METHODS and name not in self.methods:
@@ -142,13 +149,23 @@ class Policy:
             raise ConfigError(f"location = {self.location!r}: a path template such as '/customers/{{id}}'")
 
 
+def _seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _texts(values: Any, name: str) -> list[str]:
+    if isinstance(values, str) or not isinstance(values, Iterable) or not all(isinstance(each, str) for each in values):
+        raise ConfigError(f"{name} = {values!r}: a sequence of texts")
+    return list(values)
+
+
 def _statuses(codes: Any, name: str) -> frozenset[int]:
     try:
         found = frozenset(codes)
     except TypeError:
         raise ConfigError(f"{name} = {codes!r}: a set of status codes such as {{200, 204}}") from None
     for code in found:
-        if not isinstance(code, int) or not 200 <= code <= 599:
+        if not isinstance(code, int) or isinstance(code, bool) or not 200 <= code <= 599:
             raise ConfigError(f"{name}: {code!r} is not a final status code (200 to 599)")
     return found
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
-from itertools import chain
 from typing import Any
 
 from verbguard.http import HOP_BY_HOP, Headers, Request, Response, header, joined
@@ -92,12 +91,11 @@ def _structured(value: bytes) -> bytes:
 
 # ---- the principal
 
-# Fields that say who is asking. A request's principal is one digest of all that it carries together.
-CREDENTIALS = frozenset(
+# Fields that prove who is asking.
+_SECRETS = frozenset(
     [
         b"authorization",
         b"proxy-authorization",
-        b"cookie",
         b"x-api-key",
         b"api-key",
         b"apikey",
@@ -113,7 +111,12 @@ CREDENTIALS = frozenset(
         b"x-amzn-oidc-identity",
         b"x-goog-iap-jwt-assertion",
         b"cf-access-jwt-assertion",
-        # who it is, as a proxy in front has found out
+    ]
+)
+# Fields that say who is asking, as a proxy in front has found out; cookies say more than that.
+_IDENTITIES = frozenset(
+    [
+        b"cookie",
         b"remote-user",
         b"x-account-id",
         b"x-auth-request-email",
@@ -128,6 +131,9 @@ CREDENTIALS = frozenset(
         b"x-user-id",
     ]
 )
+# A request's principal is one digest of all of these that it carries together.
+CREDENTIALS = _SECRETS | _IDENTITIES
+
 SESSION_COOKIES = frozenset(
     [b"session", b"sessionid", b"session_id", b"sid", b"connect.sid", b"phpsessid", b"jsessionid", b"asp.net_sessionid"]
 )
@@ -166,7 +172,7 @@ _EXTRAS = sorted(KEYED_EXTRAS)
 
 # Fields that never change what a keyless PUT does: who sends it is the principal, the rest is delivery and tracing.
 _MEANINGLESS = (
-    CREDENTIALS
+    _SECRETS
     | HOP_BY_HOP
     | {
         b"accept",
@@ -196,7 +202,6 @@ _MEANINGLESS = (
         b"user-agent",
         b"via",
         b"x-forwarded-for",
-        b"x-forwarded-host",
         b"x-forwarded-port",
         b"x-forwarded-proto",
         b"x-real-ip",
@@ -297,35 +302,72 @@ def _canonical_json(content: bytes, kind: bytes) -> bytes:
 def _parts_digest(pieces: Iterable[bytes], kind: bytes) -> bytes:
     """A digest of the parts of a multipart body, each with its fields; of the bytes when it is malformed."""
     from werkzeug.http import parse_options_header
-    from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData
+    from werkzeug.sansio.multipart import MultipartDecoder
 
+    raw, parts = sha256(), _Parts()
     boundary = parse_options_header(kind.decode("latin-1"))[1].get("boundary", "")
-    raw, whole, part = sha256(), sha256(), sha256()
-    seen = False
-    decoder: MultipartDecoder | None = MultipartDecoder(boundary.encode("latin-1")) if boundary else None
-    for piece in chain(pieces, (None,)):
-        if piece:
-            raw.update(piece)
-        try:
-            if decoder is None or (piece is not None and not piece):
-                continue
-            decoder.receive_data(piece)
-            while not isinstance(event := decoder.next_event(), NeedData):
-                if isinstance(event, (Field, File)):
-                    whole.update(part.digest())
-                    lines = sorted(f"{name.lower()}: {value}" for name, value in event.headers)
-                    part = sha256("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n\n")
-                    seen = True
-                elif isinstance(event, Data):
-                    part.update(event.data)
-                elif piece is None:
-                    break
-        except (ValueError, UnicodeError):
-            decoder = None
-    if decoder is None or not seen:
-        return raw.digest()
-    whole.update(part.digest())
-    return whole.digest()
+    decoder = MultipartDecoder(boundary.encode("latin-1")) if boundary.isascii() and boundary else None
+    for piece in _between_lines(pieces, len(boundary) + 16):
+        raw.update(piece or b"")
+        if decoder is not None:
+            try:
+                decoder.receive_data(piece)
+                parts.read(decoder, last=piece is None)
+            except (ValueError, UnicodeError):
+                decoder = None
+    return raw.digest() if decoder is None or not parts.seen else parts.digest()
+
+
+def _between_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
+    """The pieces, none of which ends where a boundary line of `longest` bytes may have begun, and None at the end.
+
+    The decoder takes half a boundary line for content when that is all it has seen of it.
+    """
+    held = b""
+    for piece in pieces:
+        held += piece
+        end = len(held)
+        for line_break in (held.rfind(b"\n"), held.rfind(b"\r")):
+            if line_break >= len(held) - longest:
+                end = min(end, line_break)
+        if end > 0 and held[end - 1 : end] == b"\r":
+            end -= 1
+        if end:
+            yield held[:end]
+        held = held[end:]
+    if held:
+        yield held
+    yield None
+
+
+class _Parts:
+    """Digests each part by its fields and content, however the decoder cuts them."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._whole, self._part = sha256(), sha256()
+
+    def read(self, decoder: Any, *, last: bool) -> None:
+        """What the decoder has found since it was given more."""
+        from werkzeug.sansio.multipart import Data, Epilogue, Field, File, NeedData, State
+
+        # with less than a line break in hand the decoder would take half of it for content
+        while last or not (decoder.state is State.DATA_START and len(decoder.buffer) < 2):
+            event = decoder.next_event()
+            if isinstance(event, (NeedData, Epilogue)):
+                return
+            if isinstance(event, (Field, File)):
+                self._whole.update(self._part.digest())
+                lines = sorted(f"{name.lower()}: {value}" for name, value in event.headers)
+                self._part = sha256("\n".join(lines).encode("utf-8", "surrogatepass") + b"\n\n")
+                self.seen = True
+            elif isinstance(event, Data):
+                self._part.update(event.data)
+
+    def digest(self) -> bytes:
+        """The digest of all parts."""
+        self._whole.update(self._part.digest())
+        return self._whole.digest()
 
 
 # ---- which answers are results
@@ -416,4 +458,4 @@ def fields_of(value: Any) -> bytes:
     """What a principal callable may return, as the bytes that enter the digest."""
     if isinstance(value, bytes):
         return value
-    return str(value).encode("utf-8", "surrogateescape")
+    return str(value).encode("utf-8", "surrogatepass")

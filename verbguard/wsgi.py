@@ -19,7 +19,7 @@ from verbguard.routes import Router
 from verbguard.rules import Content, Finding, replaying
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store
-from verbguard.stores import open as open_store
+from verbguard.stores import of as store_of
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -133,7 +133,7 @@ class GuardMiddleware:
     ) -> None:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
-        self.store = open_store(store or "memory://") if store is None or isinstance(store, str) else store
+        self.store = store_of(store)
         self.router = router or _router_of(app)
         self.waiting = 0
         self._pending = True

@@ -79,7 +79,6 @@ class Target:
     allow: frozenset[str]  # every method that the resource takes; empty when nothing is known
     mapped: bool  # whether the application's routes are known at all
     child: str | None = None  # the template of this collection's members
-    child_parameter: str | None = None
     resolves: Callable[[str], bool] = field(default=lambda path: False, repr=False)  # does GET find something there?
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 
-__all__ = ["Store", "open"]
+__all__ = ["Store", "of", "open"]
 
 
 class Store(Protocol):
@@ -54,6 +54,24 @@ class Store(Protocol):
     def linger(self, touch: Touch) -> None:
         """A run was cut off, and something of it (a thread, say) may still write: for one window nothing keyless is replayed
         on what it touches."""
+
+
+def of(store: Any) -> Store:
+    """The store that an argument means: None is this process's memory, a text is a URL, an object must keep the promises.
+
+    Raises ConfigError for anything else.
+    """
+    if store is None:
+        return open()
+    if isinstance(store, str):
+        return open(store)
+    missing = [name for name in _PROMISES if not hasattr(store, name)]
+    if missing:
+        raise ConfigError(f"store = {store!r}: a URL such as 'memory://', or a store; it has no {missing[0]}")
+    return cast(Store, store)
+
+
+_PROMISES = ("claim", "save", "release", "renew", "start", "end", "linger", "shared")
 
 
 def open(url: str = "memory://") -> Store:
