@@ -378,8 +378,9 @@ class _Serving(Exchange):
             renewer.held.pop(self.claimed_as, None)
             if not self._settled_at:
                 self._failed(None)
-            if touch is not None and monotonic() - self._settled_at > LATE:
-                # the app went on after its answer, and may have changed something since
+            if touch is not None and self.mode == "keyed" and monotonic() - self._settled_at > LATE:
+                # The app went on after its answer, and may have changed something since. What a PUT without a key still
+                # does is its own, and leaves the state that its answer tells.
                 store.start(touch)
                 store.end(touch)
         elif touch is not None:
