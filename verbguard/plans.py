@@ -257,16 +257,16 @@ class Resource:
     def _resolves(self, path: str) -> bool:
         """Whether GET finds a resource at this path."""
         map = self._guard.map
-        return map is not None and any(route.methods is None or "GET" in route.methods for route in map.settle(path))
+        return map is not None and any(route.takes is None or "GET" in route.takes for route in map.settle(path))
 
 
 def _methods(routes: Sequence[Route], policies: Iterable[Policy]) -> frozenset[str]:
     """The union of what the routes and policies show; empty when one of the routes does not say."""
-    if not routes or any(route.methods is None for route in routes):
+    if not routes or any(route.takes is None for route in routes):
         return frozenset()
     found: set[str] = set()
     for route in routes:
-        found |= route.methods or frozenset()
+        found |= route.takes or frozenset()
     return frozenset(found.union(*(policy.methods for policy in policies)))
 
 
@@ -413,7 +413,7 @@ class Guard:
         certain = bool(routes) and all(route.exact for route in routes)
         if certain and self.router.declared_order:
             return routes
-        if len({shape(route.template) for route in routes}) == 1 and not request.unsafe:
+        if len({(shape(route.template), route.types) for route in routes}) == 1 and not request.unsafe:
             return routes
         return self.router.matching(request)
 
@@ -458,7 +458,7 @@ class Guard:
         by_shape = {(" " in key and key.partition(" ")[0]) or "": policy for key, policy in self._named(template)}
         found: dict[str, Policy] = {}
         for route in routes:
-            for method in route.methods or ():
+            for method in route.takes or ():
                 decorated = policy_of(route.endpoint, method)
                 if decorated is not None:
                     _check_rules(f"{method} {template}", decorated)

@@ -32,18 +32,26 @@ class Kind(StrEnum):
 class Route:
     """One entry of an application's route table.
 
-    `methods` is None where the entry does not say (a class endpoint, an opaque mount). `exact` is False where only the
-    application's router knows which values of a parameter it takes (a typed converter, a host condition).
+    `methods` is None where the router takes the entry for every method (a class endpoint, an opaque mount); `answers` is then
+    what the endpoint itself has, where that can be seen. `exact` is False where only the application's router knows which
+    values of a parameter it takes (a typed converter, a host condition); `types` tells such entries apart.
     """
 
     template: str
     methods: frozenset[str] | None = None
+    answers: frozenset[str] | None = None
+    types: str = ""
     endpoint: Any = None
     exact: bool = True
     opaque: bool = False  # a mounted application that shows no routes
     declared: bool = False  # a policy says that it is there, behind an opaque mount or in an app that shows no routes
     guarded: bool = False  # a mounted application that has a guard of its own
     native: str | None = None  # how the framework itself spells the template
+
+    @property
+    def takes(self) -> frozenset[str] | None:
+        """The methods that the resource answers, as far as this entry shows."""
+        return self.answers if self.methods is None else self.methods
 
 
 class Router(Protocol):
@@ -89,7 +97,7 @@ def expression(template: str) -> re.Pattern[str]:
     for match in _PARAMETER.finditer(template):
         out += re.escape(template[end : match.start()]) + ("(.*)" if match[2] == "path" else "([^/]+)")
         end = match.end()
-    return re.compile(out + re.escape(template[end:]), re.DOTALL)
+    return re.compile(out + re.escape(template[end:]))
 
 
 def infer_kinds(templates: Iterable[str]) -> dict[str, tuple[Kind, str]]:
@@ -116,7 +124,7 @@ def _trimmed(template: str) -> str:
 # Keys of a node that no path segment can be: segments are strings.
 _ANY = None  # the node below a whole-segment parameter
 _HERE = 1  # the resource, where no other template can match the same path
-_REST = 2  # the node of a parameter that spans slashes
+_REST = 2  # templates with a parameter that spans slashes: expressions of the whole path, with their routes
 _PATTERNS = 3  # segments that mix text and parameters: text -> (expression, node)
 _GROUP = 4  # the routes that end here
 
@@ -145,9 +153,9 @@ class RouteMap:
     def _add(self, template: str, group: tuple[Route, ...]) -> None:
         node = self._root
         for segment in template.split("/")[1:]:
-            if segment == "{:path}":
-                node = node.setdefault(_REST, {})
-                break
+            if ":path}" in segment:
+                node.setdefault(_REST, []).append((expression(template), group))
+                return
             if segment == "{}":
                 node = node.setdefault(_ANY, {})
             elif "{" in segment:
@@ -159,7 +167,7 @@ class RouteMap:
 
     def _close(self, node: dict[Any, Any], *, forked: bool) -> None:
         """Put a resource where `find` may trust it: only where no fork on the way could have led elsewhere."""
-        if _GROUP in node and not forked:
+        if _GROUP in node and not forked and len({route.types for route in node[_GROUP]}) == 1:
             node[_HERE] = self.junction(node[_GROUP], node[_GROUP])
         elsewhere = forked or _REST in node or _PATTERNS in node
         for key, child in list(node.items()):
@@ -187,8 +195,9 @@ def _walk(node: dict[Any, Any], segments: list[str], at: int) -> Iterator[tuple[
         if _GROUP in node:
             yield node[_GROUP]
         return
-    if _REST in node:
-        yield node[_REST][_GROUP]
+    for whole, group in node.get(_REST, ()):
+        if whole.fullmatch("/" + "/".join(segments)):
+            yield group
     segment = segments[at]
     child = node.get(segment)
     if child is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from verbguard import __version__
 from verbguard.cli import demo, routes, serve
 
 
@@ -20,7 +21,7 @@ In your own code it is one line:
   app = verbguard.guard(app)
 """,
 )
-@click.version_option(package_name="verbguard", message="%(package)s %(version)s")
+@click.version_option(__version__, prog_name="verbguard", message="%(prog)s %(version)s")
 def program() -> None:
     """Make HTTP's verbs keep their word.
 

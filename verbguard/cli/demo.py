@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,9 @@ def demo(context: click.Context, as_json: bool) -> None:
     """
     out = None if as_json else terminal()
     try:
-        with patience("starting two servers"), running(False) as bare, running(True) as guarded:
+        with ExitStack() as servers:
+            with patience("starting two servers"):
+                bare, guarded = (servers.enter_context(running(guarded)) for guarded in (False, True))
             acts = play(bare, guarded, out)
     except KeyboardInterrupt:
         click.echo("\nStopped; both servers are down.", err=True)
@@ -88,6 +90,7 @@ class Served:
 def running(guarded: bool) -> Iterator[Served]:
     """Serve a fresh shop on a free loopback port, for as long as the block lasts."""
     try:
+        import h11  # noqa: F401 - what the client speaks
         import uvicorn
 
         from verbguard.cli.shop import shop

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from verbguard.cli.target import Trouble
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class Acting:
 
     guard: Guard
     source: str
+    installed: bool  # by the app itself
 
 
 def options(config: str | None, profile: str | None) -> dict[str, Any]:
@@ -51,17 +54,19 @@ def acting(app: Any, keywords: dict[str, Any], config: str | None) -> Acting:
     from verbguard.errors import ConfigError
     from verbguard.plans import Guard
 
-    source = config or "command line"
+    source = config or "the command line"
+    installed = _installed(app)
+    if installed is not None:
+        if keywords:
+            click.echo("The app has a guard of its own, and that one acts: the options given here are not used.", err=True)
+        keywords, source, config = installed, "the app's guard()", None
     try:
-        installed = _installed(app)
-        if installed is not None:
-            keywords, source = installed, "the app's guard()"
         chosen = {name: keywords[name] for name in ("policies", "default", "profile") if name in keywords}
         guard = Guard(**chosen)
         guard.compile(_router(app))
     except ConfigError as error:
         raise Trouble(f"{source}: {error}" if config else str(error)) from None
-    return Acting(guard, source)
+    return Acting(guard, source, installed is not None)
 
 
 def _router(app: Any) -> Any:
@@ -70,7 +75,7 @@ def _router(app: Any) -> Any:
 
     if starlette.has_routes(app):
         return starlette.StarletteRouter(app)
-    for layer in _layers(app):
+    for layer in layers(app):
         if (found := werkzeug.router_of(layer)) is not None:
             return found
     return None
@@ -81,14 +86,14 @@ def _installed(app: Any) -> dict[str, Any] | None:
     for each in getattr(app, "user_middleware", ()):
         if getattr(each.cls, "__verbguard_layer__", False):
             return dict(each.kwargs)
-    for layer in _layers(getattr(app, "__dict__", {}).get("wsgi_app")):
+    for layer in layers(app) + layers(getattr(app, "__dict__", {}).get("wsgi_app")):
         if getattr(type(layer), "__verbguard_layer__", False):
             return {"policies": layer.guard.policies, "default": layer.guard.default, "profile": layer.guard.profile}
     return None
 
 
-def _layers(app: Any) -> list[Any]:
-    """An app and what is wrapped in it."""
+def layers(app: Any) -> list[Any]:
+    """An app and what is wrapped in it, the outermost first."""
     found: list[Any] = []
     while app is not None and len(found) < _DEEP:
         found.append(app)

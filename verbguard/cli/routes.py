@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Show what the guard sees in an app, and what it will do.",
-    epilog="""
+    epilog=r"""
 \b
 Examples:
   verbguard routes shop:app
-  verbguard routes shop:app --config verbguard.toml      with the policies of a file
-  verbguard routes shop:app --json | jq '.[] | select(.kind == "unknown") | .template'
+  verbguard routes shop:app --config verbguard.toml    with the policies of a file
+  verbguard routes shop:app --json | jq -r '.[] | "\(.kind) \(.template)"'
 \b
 Reading it:
   KIND    what the guard takes the resource for, and why; a policy's word wins
@@ -63,20 +63,28 @@ def _rows(found: Acting) -> list[Row]:
 
 
 def _cells(row: Row) -> list[Cell]:
-    corrected = row.app_allow is not None and set(row.guard_allow) != set(row.app_allow)
     return [
         [Mark(row.template), Mark(" ".join(row.methods), "dim")],
         [Mark(row.kind, "dim" if row.kind == "unknown" else ""), Mark(row.why, "dim")],
-        [
-            Mark(f"app: {_listed(row.app_allow)}", "dim"),
-            Mark(f"guard: {_listed(row.guard_allow)}", "good" if corrected else ""),
-        ],
+        _allow(row),
         [mark for promise in row.policies for mark in _promise(promise)] or [Mark("inferred", "dim")],
     ]
 
 
-def _listed(methods: Sequence[str] | None) -> str:
-    return ", ".join(methods) if methods else "not known"
+def _allow(row: Row) -> Cell:
+    guard = ", ".join(row.guard_allow) or "not known"
+    if not _corrected(row):
+        return [Mark(guard if row.app_allow is None else f"both: {guard}", "dim")]
+    refused = [method for method in row.methods if method not in row.guard_allow]
+    return [
+        Mark(f"app: {', '.join(row.app_allow or ())}", "dim"),
+        Mark(f"guard: {guard}", "good"),
+        *([Mark(f"refused: {', '.join(refused)}", "bad")] if refused else []),
+    ]
+
+
+def _corrected(row: Row) -> bool:
+    return row.app_allow is not None and set(row.guard_allow) != set(row.app_allow)
 
 
 def _promise(promise: Promise) -> list[Mark]:
@@ -85,9 +93,9 @@ def _promise(promise: Promise) -> list[Mark]:
 
 
 def _count(out: Terminal, rows: Sequence[Row]) -> None:
-    corrected = sum(row.app_allow is not None and set(row.app_allow) != set(row.guard_allow) for row in rows)
+    corrected = sum(map(_corrected, rows))
     unknown = sum(row.kind == "unknown" for row in rows)
     out.line()
-    out.line(Mark(f"{len(rows)} resources; the guard corrects what {corrected} of them would put in Allow."))
+    out.line(Mark(f"Resources: {len(rows)}. Allow is corrected for {corrected} of them."))
     if unknown:
-        out.line(Mark(f"{unknown} of unknown kind: the rules of RFC 9110 only, until a policy names the kind.", "dim"))
+        out.line(Mark(f"Of unknown kind: {unknown}. They get the rules of RFC 9110 only, until a policy says more.", "dim"))

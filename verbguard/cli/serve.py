@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from verbguard.cli.bridge import THREADS, measured, over_asgi
-from verbguard.cli.guarding import PROFILES, acting, options
+from verbguard.cli.guarding import PROFILES, acting, layers, options
 from verbguard.cli.target import Trouble, load, target_options
 from verbguard.cli.terminal import colourless
 
@@ -65,12 +65,14 @@ def serve(
         raise Trouble("--upstream comes with the gateway, in a later version. Until then: verbguard serve MODULE:APP")
     keywords = options(config, profile)
     app = load(target, factory=factory, app_dir=app_dir)
-    acting(app, keywords, config)  # a wrong policy is told now, in one line, rather than by the first request
-    context.exit(run(guarded(app, keywords, interface, threads), target or "", host, port, root_path))
+    # A wrong policy is told now, in one line, rather than by the first request.
+    if not acting(app, keywords, config).installed:
+        app = guarded(app, keywords, interface)
+    context.exit(run(speaking_asgi(app, threads), target or "", host, port, root_path))
 
 
-def guarded(app: Any, keywords: dict[str, Any], interface: str, threads: int) -> Any:
-    """The app with the guard around it, speaking ASGI."""
+def guarded(app: Any, keywords: dict[str, Any], interface: str) -> Any:
+    """The app with the guard around it."""
     from verbguard.asgi import GuardMiddleware as AsgiGuard
     from verbguard.doors import guard
     from verbguard.errors import ConfigError
@@ -78,14 +80,23 @@ def guarded(app: Any, keywords: dict[str, Any], interface: str, threads: int) ->
 
     ways: dict[str, Callable[..., Any]] = {"auto": guard, "asgi": AsgiGuard, "wsgi": WsgiGuard}
     try:
-        whole = ways[interface](app, **keywords)
+        return ways[interface](app, **keywords)
     except ConfigError as error:
         raise Trouble(str(error)) from None
-    for layer in (whole, getattr(whole, "__dict__", {}).get("wsgi_app")):  # Flask comes back as itself
+
+
+def speaking_asgi(app: Any, threads: int) -> Any:
+    """A guarded app as the server wants it: one with a WSGI guard inside is bridged."""
+    from verbguard.asgi import GuardMiddleware as AsgiGuard
+    from verbguard.wsgi import GuardMiddleware as WsgiGuard
+
+    if isinstance(app, AsgiGuard):
+        return app
+    for layer in layers(app) + layers(getattr(app, "__dict__", {}).get("wsgi_app")):  # Flask carries its guard inside
         if isinstance(layer, WsgiGuard):
             layer.app = measured(layer.app)
-            return over_asgi(whole, threads)
-    return whole
+            return over_asgi(app, threads)
+    return app
 
 
 def run(app: Any, target: str, host: str, port: int, root_path: str) -> int:

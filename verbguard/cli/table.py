@@ -59,7 +59,7 @@ def _row(acting: Acting, routes: Sequence[Route]) -> Row:
         template=resource.template,
         kind=str(resource.kind),
         why=resource.why,
-        methods=_ordered({method for route in routes for method in route.methods or ()}),
+        methods=_ordered({method for route in routes for method in route.takes or ()}),
         app_allow=None if native is None else _split(native),
         guard_allow=_ordered(resource.allow),
         policies=_promises(acting, routes, resource.template, resource.policies),

@@ -85,10 +85,21 @@ def _attribute(module: Any, path: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            hint = _nearest(name, known) or f"The names it has: {', '.join(known[:8]) or 'none that can be called'}."
+            known = _apps(module)
+            hint = _nearest(name, known) or f"The names it has: {', '.join(known[:8]) or 'none that a server could call'}."
             raise Trouble(f"{module.__name__} has no attribute {path!r}. {hint}") from None
     return found
+
+
+def _apps(module: Any) -> list[str]:
+    """The names in a module that may be an app or a factory, the likeliest first."""
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and not inspect.isclass(value) and not name.startswith("_")
+        if not inspect.isfunction(value) or value.__module__ == module.__name__
+    }
+    return sorted(own, key=lambda name: (inspect.isfunction(own[name]), "app" not in name))
 
 
 def _made(factory: Any, target: str) -> Any:

@@ -100,12 +100,13 @@ class StarletteRouter:
 
     def native_allow(self, routes: Sequence[Route], method: str) -> str | None:
         first = routes[0]
-        return None if first.methods is None else ", ".join(sorted(first.methods))
+        return None if first.takes is None else ", ".join(sorted(first.takes))
 
 
-def _nodes(natives: Sequence[Any], prefix: str, *, exact: bool, depth: int) -> Iterator[_Node]:
+def _nodes(natives: Sequence[Any], prefix: str, *, exact: bool, depth: int, within: str = "") -> Iterator[_Node]:
+    """The nodes of one level; `within` names the mounts and hosts around it."""
     for native in _flattened(natives):
-        yield from _node(native, prefix, exact=exact, depth=depth)
+        yield from _node(native, prefix, exact=exact, depth=depth, within=within)
 
 
 def _flattened(natives: Sequence[Any]) -> Iterator[Any]:
@@ -114,7 +115,7 @@ def _flattened(natives: Sequence[Any]) -> Iterator[Any]:
     return iter(natives) if walk is None else walk(natives)
 
 
-def _node(native: Any, prefix: str, *, exact: bool, depth: int) -> Iterator[_Node]:
+def _node(native: Any, prefix: str, *, exact: bool, depth: int, within: str) -> Iterator[_Node]:
     from starlette.routing import Host, Mount, WebSocketRoute
     from starlette.routing import Route as StarletteRoute
 
@@ -123,9 +124,10 @@ def _node(native: Any, prefix: str, *, exact: bool, depth: int) -> Iterator[_Nod
     if isinstance(original, WebSocketRoute):
         return
     if isinstance(original, Mount):
-        yield _mount(effective, prefix, exact=exact, depth=depth)
+        yield _mount(effective, prefix, exact=exact, depth=depth, within=within)
     elif isinstance(original, Host):
-        below = list(_nodes(_inner_routes(effective.app), prefix, exact=False, depth=depth + 1))
+        inside = f"{within}{effective.host} "
+        below = list(_nodes(_inner_routes(effective.app), prefix, exact=False, depth=depth + 1, within=inside))
         yield _Node(effective, None, below) if below else _Node(effective, _opaque(prefix, effective.app, exact=False))
     elif isinstance(original, StarletteRoute):
         template = prefix + native.path
@@ -134,7 +136,9 @@ def _node(native: Any, prefix: str, *, exact: bool, depth: int) -> Iterator[_Nod
             native,
             Route(
                 template=_plain(template),
-                methods=_class_methods(native.endpoint) if methods is None else frozenset(methods),
+                methods=None if methods is None else frozenset(methods),
+                answers=_class_methods(native.endpoint) if methods is None else None,
+                types=within + " ".join(_CONVERTER.findall(template)),
                 endpoint=native.endpoint,
                 exact=exact and not _typed(template),
                 native=template,
@@ -147,11 +151,12 @@ def _node(native: Any, prefix: str, *, exact: bool, depth: int) -> Iterator[_Nod
         )
 
 
-def _mount(native: Any, prefix: str, *, exact: bool, depth: int) -> _Node:
+def _mount(native: Any, prefix: str, *, exact: bool, depth: int, within: str) -> _Node:
     path = prefix + native.path
     routes = _inner_routes(native.app)
     if depth < _DEEP and routes and not is_guarded(native.app):
-        return _Node(native, None, list(_nodes(routes, path, exact=False, depth=depth + 1)))
+        inside = f"{within}{path} "
+        return _Node(native, None, list(_nodes(routes, path, exact=False, depth=depth + 1, within=inside)))
     return _Node(native, _opaque(path, native.app, exact=exact and not _typed(path)))
 
 

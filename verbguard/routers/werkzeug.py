@@ -45,6 +45,7 @@ class WerkzeugRouter:
             template=_template(rule),
             methods=None if rule.methods is None else frozenset(rule.methods),
             endpoint=self._app.view_functions.get(rule.endpoint),
+            types=" ".join(str(converter.regex) for converter in rule._converters.values()),
             exact=not rule._converters and rule.subdomain in (None, "") and not rule.host,
             native=rule.rule,
         )
