@@ -364,8 +364,9 @@ class _Serving(Exchange):
         if self.again:
             self.again = False
             self._as_get = True
+            self._messages = {"type": "http.request", "body": b"", "more_body": False}  # the first run took the server's
             try:
-                await app({**original, "method": "GET"}, self.receive_inner, self.send)
+                await app({**original, "method": "GET"}, self.receive, self.send)
             except Exception:
                 # once its head is out, whatever stopped the app has no content to lose
                 if not self.begun:

@@ -381,7 +381,7 @@ class Guard:
         """The plan for a request whose path the map alone does not decide: the application's router does."""
         path, method = request.path, request.method
         if path == "*" or method == "CONNECT":
-            return Resource(self, (), (), path).plan(method)
+            return Resource(self, (), (), path or "(no path)").plan(method)
         found = self.map.find(path) if self.map is not None else None
         if found is None and self.map is not None:
             routes = self._reached(request)

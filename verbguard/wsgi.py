@@ -433,7 +433,14 @@ class _Serving(Exchange):
         wrapper = self.request.environ.get("wsgi.file_wrapper")  # type: ignore[attr-defined]
         if isinstance(wrapper, type) and isinstance(result, wrapper) and self.status:
             return self._file(result)
-        return _Body(self, result)
+        body = _Body(self, result)
+        if self._head is not None or not self.status:
+            try:
+                body.begin()
+            except BaseException:
+                body.close()
+                raise
+        return body
 
     def _whole(self, result: list[bytes] | tuple[bytes, ...]) -> Iterable[bytes]:
         """An answer that is all there: recorded before it is handed over, and handed over as it came."""
@@ -607,19 +614,27 @@ class _Body:
     """The app's iterable on its way to the server. Whoever stops reading early, the app's answer is read to its end
     while it may still be recorded; `close` of the app's iterable is called exactly once."""
 
-    __slots__ = ("_closed", "_iterator", "_left", "_result", "_serving")
+    __slots__ = ("_closed", "_first", "_iterator", "_left", "_result", "_serving")
 
     def __init__(self, serving: _Serving, result: Iterable[bytes]) -> None:
         self._serving = serving
         self._result = result
         self._iterator: Iterator[bytes] | None = None
         self._left: Iterator[bytes] | None = None
+        self._first: bytes | None = None
         self._closed = False
+
+    def begin(self) -> None:
+        """Read until the head is out: a server may look for it before it reads the first piece (granian does)."""
+        self._first = next(self, None)
 
     def __iter__(self) -> _Body:
         return self
 
     def __next__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._left is not None:
             return next(self._left)
         serving = self._serving

@@ -13,9 +13,10 @@ from verbguard.cli import demo, routes, serve
     epilog="""
 \b
 Start here:
-  verbguard demo                        see the difference on a real server
-  verbguard routes shop:app             what the guard would do with your app
-  verbguard serve shop:app              run your app guarded, without touching it
+  verbguard demo               see the difference on a real server
+  verbguard routes shop:app    what the guard would do with your app
+  verbguard serve shop:app     run your app guarded, without touching it
+
 \b
 In your own code it is one line:
   app = verbguard.guard(app)

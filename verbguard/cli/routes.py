@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Show what the guard sees in an app, and what it will do.",
-    epilog=r"""
+    epilog="""
 \b
 Examples:
   verbguard routes shop:app
-  verbguard routes shop:app --config verbguard.toml    with the policies of a file
-  verbguard routes shop:app --json | jq -r '.[] | "\(.kind) \(.template)"'
+  verbguard routes shop:app --config verbguard.toml    with the policies of it
+  verbguard routes shop:app --json | jq '.[].template'
+
 \b
 Reading it:
   KIND    what the guard takes the resource for, and why; a policy's word wins

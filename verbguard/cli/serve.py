@@ -20,10 +20,11 @@ from verbguard.cli.terminal import colourless
     epilog="""
 \b
 Examples:
-  verbguard serve shop:app                             FastAPI, Flask, Django, any callable
-  verbguard serve shop:app --profile observe           change nothing, log what is wrong
-  verbguard serve legacy:application --config verbguard.toml --port 9000
+  verbguard serve shop:app                      FastAPI, Flask, any callable
+  verbguard serve shop:app --profile observe    change nothing, only log
+  verbguard serve old:application --config verbguard.toml --port 9000
   verbguard serve shop:create_app --factory --app-dir src
+
 \b
 A verbguard.toml:
   profile = "guard"

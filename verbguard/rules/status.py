@@ -179,6 +179,8 @@ def method_table(request: Request, response: Answer, target: Target) -> Finding 
     status = response.status
     if admitted(target, status) or (status == 226 and request.get(b"a-im") is not None):
         return None
+    if status == 201 and target.method in ("GET", "HEAD", "OPTIONS", "DELETE"):
+        return None  # whether it becomes 200 or 204 shows with the content: safe-no-state-status, delete-status-set
     instead = _INSTEAD.get(status, 0)
     if status == 206 and (target.method in ("GET", "QUERY") or header(response.headers, b"content-range") is not None):
         instead = 0
