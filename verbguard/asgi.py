@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import monotonic
 from typing import Any
 
-from verbguard.errors import ConfigError, StoreError
-from verbguard.exchange import Exchange
+from verbguard.errors import ConfigError
 from verbguard.http import Headers, Request, Response, quoted_path, single, without
-from verbguard.plans import Guard, Plan
-from verbguard.policy import Action, Policy, Profile
-from verbguard.records import Busy, Done, Outcome, Record, State
-from verbguard.renewal import renewer
+from verbguard.plans import Guard
+from verbguard.policy import Policy, Profile
+from verbguard.records import Busy, Done, Outcome, Record
+from verbguard.resources import Plan
 from verbguard.routers.starlette import StarletteRouter, router_of
-from verbguard.rules import Content, Finding, replaying
+from verbguard.rules import Content, Finding
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import Spool
 from verbguard.stores import Store
 from verbguard.stores import of as store_of
@@ -39,8 +39,6 @@ WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a 
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 LATE = 0.001  # seconds that an app may need to return after its last piece without having done anything else
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
 
 
 class AsgiRequest(Request):
@@ -223,21 +221,19 @@ async def reply(send: Send, answer: Response) -> None:
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-class _Serving(Exchange):
-    """One request on its way through: an exchange, and what ASGI makes of its decisions."""
+class _Serving(Serving):
+    """One request on its way through ASGI."""
 
     # Defaults stand on the class: a request sets only what it makes different.
-    spool: Spool | None = None
     _message: Message | None = None  # the head of the answer while it is held
     _messages: Any = None  # the request's content, to be received again
     _as_get = False  # the app runs a GET whose content nobody wants
-    _settled_at = 0.0  # when nothing was left to record; zero while there is
-    _saved = False
     _client_gone = False
     _unshielded: asyncio.Event | None = None
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
         self.guard = middleware.guard
+        self.store = middleware.store
         self.plan = plan
         self.request = request
         self.scope = request.scope
@@ -261,21 +257,19 @@ class _Serving(Exchange):
                     return None  # the content is incomplete, so nothing may run
             else:
                 self._messages = message
-            outcome = self._claim(message)
+            outcome = self.ask(message.get("body", b"") if self.spool is None else self.spool.content)
             if type(outcome) is Busy and self.patience:
                 outcome = await self._waited(outcome)
-            if outcome is not None:
-                answer = await self._judged_outcome(outcome) if type(outcome) is Done else self.claimed(outcome)
-                if self.token and self.claimed_as is not None:
-                    renewer.hold(self.middleware.store, self.claimed_as, self.token)
+            if type(outcome) is Done and self.plan.replay.authorize is not None:
+                answer = await self._authorised(outcome)
             else:
-                answer = self.refusal
+                answer = self.refusal if outcome is None else self.claimed(outcome)
+            self.hold()
         if answer is not None:
-            if self.spool is not None:
-                self.spool.close()
+            self.close_spool()
             return await reply(self.send_inner, answer)
         if self.touch is not None and not self.token:
-            self.middleware.store.start(self.touch)
+            self.store.start(self.touch)
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -285,8 +279,8 @@ class _Serving(Exchange):
         except BaseException as error:
             if self.touch is not None and not isinstance(error, Exception):
                 # a cancelled run may have left a thread behind that still writes
-                self.middleware.store.linger(self.touch)
-            self._failed(error)
+                self.store.linger(self.touch)
+            self.abandon(error)
             raise
         finally:
             self._end()
@@ -311,19 +305,6 @@ class _Serving(Exchange):
         self._messages = spool.stream()
         return True
 
-    def _claim(self, message: Message) -> Outcome | None:
-        """What the store says; None when it was not asked, and `refusal` is the answer, if there is one."""
-        try:
-            claim = self.claim(message.get("body", b"") if self.spool is None else self.spool.content)
-        except Exception:
-            self.refusal = self.guard.fault(self.request.method)
-            return None
-        try:
-            return self.middleware.store.claim(claim)
-        except Exception as error:
-            self.refusal = self.store_down(error)
-            return None
-
     async def _waited(self, outcome: Outcome | None) -> Outcome | None:
         """Look again until the twin is done, this request's turn comes, or its patience ends."""
         middleware, claim = self.middleware, self.claimed_as
@@ -331,28 +312,27 @@ class _Serving(Exchange):
         if middleware.waiting >= WAITERS:
             return outcome
         end = monotonic() + self.patience
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         middleware.waiting += 1
         try:
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 await asyncio.sleep(min(pause, left))
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
-                outcome = middleware.store.claim(claim)
-        except StoreError as error:
-            self.refusal = self.store_down(error)
-            return None
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+                outcome = self.ask_again(lambda: self.store.claim(claim))
         finally:
             middleware.waiting -= 1
         return outcome
 
-    async def _judged_outcome(self, outcome: Done) -> Response | None:
+    async def _authorised(self, outcome: Done) -> Response | None:
         """A stored answer, once the application's own `authorize` has nothing against it."""
         authorize = self.plan.replay.authorize
-        if authorize is not None:
+        assert authorize is not None
+        try:
             verdict = authorize(self.request)
-            if not (await verdict if inspect.isawaitable(verdict) else verdict):
-                return self.forbidden()
-        return self.claimed(outcome)
+            allowed = await verdict if inspect.isawaitable(verdict) else verdict
+        except Exception:
+            return self.unauthorised()
+        return self.claimed(outcome) if allowed else self.forbidden()
 
     # ---- the app
 
@@ -374,20 +354,19 @@ class _Serving(Exchange):
 
     def _end(self) -> None:
         """The app has returned, whatever became of its answer."""
-        touch, store = self.touch, self.middleware.store
+        touch, store = self.touch, self.store
         if self.token:
-            renewer.held.pop(self.claimed_as, None)
-            if not self._settled_at:
-                self._failed(None)
-            if touch is not None and self.mode == "keyed" and monotonic() - self._settled_at > LATE:
+            self.let_go()
+            if not self.settled_at:
+                self.abandon(None)
+            if touch is not None and self.mode == "keyed" and monotonic() - self.settled_at > LATE:
                 # The app went on after its answer, and may have changed something since. What a PUT without a key still
                 # does is its own, and leaves the state that its answer tells.
                 store.start(touch)
                 store.end(touch)
         elif touch is not None:
             store.end(touch)
-        if self.spool is not None:
-            self.spool.close()
+        self.close_spool()
 
     async def receive(self) -> Message:
         """The content that was read before, then what the server says; not that the client left, while it is shielded."""
@@ -402,7 +381,7 @@ class _Serving(Exchange):
                 self._messages = None
             return {"type": "http.request", "body": piece, "more_body": self.spool.size > 0}
         message = await self.receive_inner()
-        if message["type"] == "http.disconnect" and not self._settled_at and self.storable:
+        if message["type"] == "http.disconnect" and not self.settled_at and self.storable:
             await self._shielded()
         return message
 
@@ -428,14 +407,13 @@ class _Serving(Exchange):
                 self.content(message.get("body", b""), True)
             else:
                 self.content(message.get("body", b""), False)
-                if self.token and not self._settled_at:
-                    self._keep(self.record())
+                if self.token and not self.settled_at:
+                    self.keep(self.record())
         elif kind == "http.response.start":
             try:
                 self.answered(message["status"], message.get("headers", ()))
             except Exception:
-                self.middleware.guard.fault("GET")
-                self.given_up(message["status"])
+                self.unjudged(message["status"])
             if not self.untouched:
                 return await self._started(message)
             self.begun = True
@@ -446,7 +424,7 @@ class _Serving(Exchange):
             if self._message is not None:
                 self.unheld()
                 await self._head(self._message)
-            self._commit()
+            self.commit()
         if self._client_gone:
             return None
         try:
@@ -476,7 +454,7 @@ class _Serving(Exchange):
 
     async def _replace(self, answer: Response) -> None:
         self.finished = True
-        self._commit()
+        self.commit()
         self.begun = True
         await self._out({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
         body = b"" if self.request.method == "HEAD" else answer.body
@@ -494,7 +472,7 @@ class _Serving(Exchange):
         if self._message is not None:
             await self._head(self._message)
         if not more:
-            self._commit()
+            self.commit()
         elif self.dropping:
             if self._as_get:
                 self.finished = True
@@ -515,49 +493,13 @@ class _Serving(Exchange):
 
     def _gone(self) -> None:
         """A client that went away does not stop an app whose answer may still be recorded."""
-        if not self.token or (not self._settled_at and not self.storable):
+        if not self.token or (not self.settled_at and not self.storable):
             raise
         self._client_gone = True
 
-    # ---- the record
-
-    def _commit(self) -> None:
-        """The answer is complete: keep it, or let the claim go."""
-        if not self.token or self._settled_at:
-            return
-        self._keep(self.record())
-
-    def _failed(self, error: BaseException | None) -> None:
-        if not self.token:
-            return
-        if self._settled_at:
-            if isinstance(error, Exception) and self._saved and self.unsure:
-                # a middleware may have ended the answer in the app's name before it passed the error on
-                self._keep(self.demoted())
-            return
-        cancelled = error is not None and not isinstance(error, Exception)
-        self._keep(self.failed(cancelled))
-
-    def _keep(self, record: Record | None) -> None:
-        store = self.middleware.store
-        claim = self.claimed_as
-        assert claim is not None
-        self._settled_at = monotonic()
-        if self._unshielded is not None:
-            self._unshielded.set()
-        try:
-            if record is None:
-                kept = store.release(claim, self.token)
-            else:
-                try:
-                    kept = store.save(claim, self.token, record)
-                except ValueError:
-                    kept = store.save(claim, self.token, Record(record.status, [], b"", State.BROKEN))
-                self._saved = kept
-            if not kept:
-                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
-        except Exception as error:
-            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+    def keep(self, record: Record | None) -> None:
+        super().keep(record)
+        self._release_shield()
 
     def _release_shield(self) -> None:
         if self._unshielded is not None:

@@ -6,19 +6,16 @@ An adapter calls the methods in the order of the moments: `open`, `claim`, `clai
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
-from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from verbguard.answering import Answering
 from verbguard.http import Headers, Request, Response, header, problem
-from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
-from verbguard.plans import Guard, Judged, Plan, refusal
 from verbguard.policy import Action
-from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Touch, Unknown, Won, lineage
+from verbguard.reach import touch_of
+from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Unknown, Won
 from verbguard.replay import (
     CREDENTIALS,
     IDEMPOTENCY_KEY,
@@ -36,9 +33,10 @@ from verbguard.replay import (
     request_digest,
     stored_headers,
 )
-from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When, catalogue, replaying
+from verbguard.resources import refusal
+from verbguard.rules import Rule, catalogue, replaying
 
-__all__ = ["PENDING", "Exchange"]
+__all__ = ["DECIDING", "PENDING", "Exchange"]
 
 REPLAYED = (b"idempotent-replayed", b"true")
 
@@ -48,16 +46,6 @@ PENDING = 64 << 10
 KEYLESS_WAIT = 5.0  # seconds that a keyless PUT waits for its running twin before it runs itself
 
 _CONDITIONAL = frozenset(PRECONDITIONS)
-_NAMING = frozenset([b"location", b"content-location"])  # the fields by which an answer says what else it changed
-_STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
-
-
-# How an app may spell the few fields that every answer is searched for.
-_WATCHED = {
-    spelling: name
-    for name in (b"content-length", b"content-type", b"location", b"content-location")
-    for spelling in (name, name.title())
-}
 
 
 def _deciding() -> frozenset[bytes]:
@@ -71,49 +59,21 @@ def _deciding() -> frozenset[bytes]:
 DECIDING = _deciding()
 
 
-class Exchange:
+class Exchange(Answering):
     """The life of one request through one plan.
 
-    After `open`, `mode` says whether a claim is wanted. After `answered`, `status` and `headers` are what to send;
-    `untouched` says that nothing has to be done to the answer, `holding` that its head must wait for content, `replaced`
-    is a whole answer to send instead, and `again` asks for the app to be run as GET. `finished` is true once the last
-    piece of the answer is known.
+    After `open`, `mode` says whether a claim is wanted; what follows the app's answer stands in `Answering`.
     """
 
-    # Defaults stand on the class: an exchange sets only what its request makes different.
     mode = ""  # "keyed", "keyless" or nothing: whether this request claims
-    marks: Mapping[bytes, bytes] = MappingProxyType({})  # the fields of the request that decide something
     principal = b""
     key = b""
     claimed_as: Claim | None = None
     token = 0
-    touch: Touch | None = None
     refusal: Response | None = None  # what the adapter answers when the store was not asked
-    status = 0
-    headers: Headers = []
-    untouched = False
-    replaced: Response | None = None
-    again = False
-    holding = Content.NONE
-    held = b""
-    dropping = False
     unread = True  # whether the request's content is still with the server
     may_close = False  # whether the interface lets an answer end its HTTP/1 connection
     begun = False  # something of the answer has left; set by the adapter
-    capturing = False
-    opaque = False
-    finished = False
-    _body = b""
-    _chunks: list[bytes] | None = None
-    _size = 0
-    _declared = -1
-    _judged: tuple[Judged, ...] = ()
-    _spoken: set[str] | None = None
-
-    def __init__(self, guard: Guard, plan: Plan, request: Request) -> None:
-        self.guard = guard
-        self.plan = plan
-        self.request = request
 
     # ---- the request
 
@@ -307,20 +267,6 @@ class Exchange:
         """The application's `authorize` does not let this caller have the stored answer."""
         return self._refuse(replaying.FORBIDDEN, 403, "This answer was given to an earlier request and is not repeated.")
 
-    # ---- refusals
-
-    def _exposed(self, headers: Headers) -> Headers:
-        """Let a cross-origin script read what the guard adds; CORS hides every field that is not named."""
-        if self.request.get(b"origin") is None:
-            return headers
-        names = [name for name in (b"location", b"idempotent-replayed") if header(headers, name) is not None]
-        given = header(headers, b"access-control-expose-headers")
-        if given is None:
-            return [*headers, (b"access-control-expose-headers", b", ".join(names))] if names else headers
-        missing = [name for name in names if name not in given.lower() and given.strip() != b"*"]
-        rest = [pair for pair in headers if pair[0].lower() != b"access-control-expose-headers"]
-        return [*rest, (b"access-control-expose-headers", b", ".join([given, *missing]))]
-
     def _refuse(self, rule: Rule, status: int, detail: str, headers: Headers | None = None) -> Response:
         self.say(rule, detail, Action.REJECT, status)
         return self._closing(problem(rule.id, rule.title, status, detail, headers))
@@ -330,222 +276,6 @@ class Exchange:
         if not self.may_close or not self.unread or not pending(self.request):
             return answer
         return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
-
-    def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> Finding:
-        """A finding that no rule's own function made."""
-        self.guard.fill(finding := Finding(message, status=status), rule, action, self.plan.target, status)
-        self.guard.tell(finding)
-        return finding
-
-    def _tell(self, finding: Finding, rule: Rule, action: Action) -> Finding:
-        self.guard.fill(finding, rule, action, self.plan.target, self.status)
-        self.guard.tell(finding)
-        return finding
-
-    # ---- the answer
-
-    def answered(self, status: int, headers: Headers) -> None:
-        """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
-        self.status = status
-        # layers outside change the list that they are given; what is kept is what the app said
-        self.headers = [*headers] if self.capturing else headers
-        if self.touch is not None or self.capturing:
-            self._search(status, headers)
-        if status == 405 and self.guard.refresh():
-            self.plan = self.guard.settle(self.request)
-        plan = self.plan
-        checks = plan.checks if plan.given.isdisjoint(self.marks) else plan.checks_given
-        judged = checks[status]
-        if judged:
-            self._judge(judged)
-        elif self.request.method == "HEAD":
-            self._judge_content(None)
-        else:
-            self.untouched = True
-
-    def given_up(self, status: int) -> None:
-        """A rule failed: the answer passes as it is, and is not kept."""
-        self.status = status
-        self.holding = Content.NONE
-        self.capturing = False
-        self.untouched = True
-
-    def _search(self, status: int, headers: Headers) -> None:
-        """The fields of an answer that say what it changed, how long it is, and whether it can be kept."""
-        for spelled, value in headers:
-            name = _WATCHED.get(spelled) or _WATCHED.get(spelled.lower())
-            if name is None:
-                continue
-            if name == b"content-length":
-                if value.isdigit():
-                    self._declared = int(value)
-                    if self._declared > self.plan.replay.max_response:
-                        self.capturing = False
-            elif name == b"content-type":
-                if value.startswith(_STREAMS):
-                    self.opaque = True
-                    self.capturing = False
-            elif self.touch is not None and status < 400:
-                path = path_named(value)
-                if path is not None:
-                    self.touch.name(path)
-
-    def _judge(self, judged: tuple[Judged, ...]) -> None:
-        """Ask the rules about the status; hold the head when one of them has to see content."""
-        if judged[0][0].absent is not None:
-            judged = tuple(each for each in judged if each[0].absent is None or header(self.headers, each[0].absent) is None)
-            if not judged:
-                self.untouched = True
-                return
-        while self._ask(judged, When.STATUS) and self.replaced is None:
-            judged = self.plan.checks_given[self.status]
-        if self.replaced is not None or self.again:
-            return
-        wants = max((rule.content.value for rule, _ in judged if rule.when is When.CONTENT), default=0)
-        self._judged = judged
-        if wants and self._must_wait(Content(wants)):
-            self.holding = Content(wants)
-            return
-        known = b"" if header(self.headers, b"content-length") == b"0" else None
-        self._judge_content(known if wants else None)
-
-    def _must_wait(self, wants: Content) -> bool:
-        if self.request.method == "HEAD":
-            return False
-        length = header(self.headers, b"content-length")
-        if wants is Content.FIRST:
-            return length is None
-        kind = header(self.headers, b"content-type") or b""
-        if b"json" not in kind or kind.startswith(_STREAMS) or header(self.headers, b"content-encoding") is not None:
-            return False
-        return length is None or length.isdigit() and 0 < int(length) <= MAX_BYTES
-
-    def _judge_content(self, body: bytes | None) -> None:
-        """The rules that see content, then those about framing; nothing is held any longer."""
-        self.holding = Content.NONE
-        before = self.status
-        self._ask(self._judged, When.CONTENT, body)
-        if self.status != before:
-            self._ask(self.plan.checks_given[self.status], When.STATUS)
-        if self.replaced is not None:
-            return
-        self._ask(self.plan.checks_given[self.status], When.FRAMING)
-        if self.status in BODILESS or self.request.method == "HEAD":
-            rule = CATALOGUE["head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"]
-            self.dropping = rule.action(self.guard.profile, self.plan.target.policy) is Action.REPAIR
-
-    def _ask(self, judged: tuple[Judged, ...], when: When, body: bytes | None = None) -> bool:
-        """Whether the status changed. A rule speaks once an exchange."""
-        before = self.status
-        spoken = self._spoken
-        if spoken is None:
-            spoken = self._spoken = set()
-        for rule, action in judged:
-            if rule.when is not when or rule.id in spoken:
-                continue
-            if rule.given is not None and rule.given.isdisjoint(self.marks):
-                continue
-            if rule.absent is not None and header(self.headers, rule.absent) is not None:
-                continue
-            finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
-            if finding is None:
-                continue
-            spoken.add(rule.id)
-            self._act(finding, rule, action)
-            if self.replaced is not None or self.status != before:
-                break
-        return self.status != before
-
-    def _act(self, finding: Finding, rule: Rule, action: Action) -> None:
-        mends = bool(finding.set_status or finding.drop or finding.add or finding.answer)
-        if mends and action is Action.REPLACE:
-            action = Action.REPAIR  # what can be mended is never destroyed
-        elif not mends and action is Action.REPAIR:
-            action = Action.OBSERVE
-        self._tell(finding, rule, action)
-        if action is Action.REPLACE:
-            self.replaced = finding.answer or refusal(finding, rule)
-            self.status = self.replaced.status
-        elif action is Action.REPAIR:
-            if rule.id == "method-get-head-supported":
-                self.again = True
-                return
-            if finding.answer is not None:
-                self.replaced = finding.answer
-                return
-            if finding.drop:
-                self.headers = [pair for pair in self.headers if pair[0].lower() not in finding.drop]
-            if finding.add:
-                self.headers = self._exposed([*self.headers, *finding.add])
-            if finding.set_status:
-                self.status = finding.set_status
-
-    def content(self, piece: bytes, more: bool) -> bytes:
-        """One piece of the app's content; returns what of it may be sent now. Empty while the head is held."""
-        if self.capturing:
-            self._capture(piece, more)
-        if not more:
-            self.finished = True
-        if self.holding is not Content.NONE:
-            return self._held(piece, more)
-        if self.dropping:
-            if piece:
-                self._dropped()
-            return b""
-        return piece
-
-    def _held(self, piece: bytes, more: bool) -> bytes:
-        held = self.held = self.held + piece if self.held else piece
-        if self.holding is Content.FIRST:
-            if not held and more:
-                return b""
-            self._judge_content(held)
-        elif not more:
-            self._judge_content(held)
-        elif len(held) > MAX_BYTES:
-            self._judge_content(None)
-        else:
-            return b""
-        self.held = b""
-        if self.dropping:
-            if held:
-                self._dropped()
-            return b""
-        return held
-
-    def last(self, piece: bytes) -> bool:
-        """Whether this piece brings the content to its declared length."""
-        return 0 <= self._declared <= self._size + len(piece)
-
-    def unseen(self) -> None:
-        """The server sends the content itself: nothing of it can be kept."""
-        self.opaque = True
-        self.capturing = False
-        self._chunks = None
-
-    def unheld(self) -> None:
-        """No content will come that the rules could wait for."""
-        if self.holding is not Content.NONE:
-            self._judge_content(self.held or None)
-
-    def _dropped(self) -> None:
-        name = "head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"
-        spoken = self._spoken = self._spoken or set()
-        if name not in spoken:
-            spoken.add(name)
-            self._tell(Finding("Content was dropped."), CATALOGUE[name], Action.REPAIR)
-
-    def _capture(self, piece: bytes, more: bool) -> None:
-        size = self._size = self._size + len(piece)
-        if size > self.plan.replay.max_response:
-            self.capturing = False
-            self._chunks = None
-        elif not more and self._chunks is None:
-            self._body = piece
-        elif piece:
-            if self._chunks is None:
-                self._chunks = []
-            self._chunks.append(piece)
 
     # ---- the end
 
@@ -626,41 +356,3 @@ def pending(request: Request) -> bool:
     if length is None:
         return False
     return not length.isdigit() or int(length) > PENDING or (length != b"0" and request.get(b"expect") is not None)
-
-
-def touch_of(request: Request, plan: Plan, marks: Mapping[bytes, bytes]) -> Touch:
-    """Which states this request may change, beside those that its answer names."""
-    path = request.prefix + request.path
-    target, above = lineage(path)
-    ages = (*above, target) if plan.climbs else (target,)
-    sweeps: tuple[str, ...] = (target,) if plan.sweeps else ()
-    if ":" in path or b"destination" in marks:
-        for named in _also(path, marks.get(b"destination")):
-            here, higher = lineage(named)
-            ages = tuple(dict.fromkeys((*ages, *higher, here)))
-            sweeps = tuple(dict.fromkeys((*sweeps, here)))
-    return Touch(target, above, ages, sweeps)
-
-
-def _also(path: str, destination: bytes | None) -> Iterator[str]:
-    """The item whose custom method this is (/items/1:publish changes /items/1), and where COPY and MOVE write."""
-    parent, _, last = path.rpartition("/")
-    if ":" in last:
-        yield parent + "/" + last.partition(":")[0]
-    named = path_named(destination) if destination is not None else None
-    if named is not None:
-        yield named
-
-
-_PLAIN_PATH = re.compile(rb"/(?!/)[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
-
-
-def path_named(reference: bytes) -> str | None:
-    """The decoded path that a URI reference names, or None."""
-    if _PLAIN_PATH.fullmatch(reference):
-        return reference.decode("ascii")
-    try:
-        path = unquote(urlsplit(reference.decode("latin-1")).path)
-    except ValueError:
-        return None
-    return path if path.startswith("/") else None

@@ -1,273 +1,23 @@
-"""Policies x rules, compiled once: one plan per resource and method, so that a request only looks up."""
+"""Policies x rules x an application's routes, compiled once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from verbguard.declarations import check_rules, checked, declared_routes
 from verbguard.errors import ConfigError, nearest
 from verbguard.http import Request, Response, problem
-from verbguard.methods import METHODS, REGISTERED, SAFE
-from verbguard.policy import Action, Policy, Profile, Replay, policy_of, word
+from verbguard.methods import SAFE
+from verbguard.observers import LogObserver, Observer, logger
+from verbguard.policy import Action, Policy, Profile, policy_of, word
+from verbguard.resources import Plan, Resource
 from verbguard.routes import Kind, Route, RouteMap, Router, bare, infer_kinds, shape
-from verbguard.rules import Finding, Rule, Target, When, catalogue
+from verbguard.rules import Finding, Rule, Target, catalogue
+from verbguard.rules.replaying import FAULT
 
-__all__ = ["Guard", "LogObserver", "Plan", "Resource", "StatusChecks"]
-
-logger = logging.getLogger("verbguard")
-
-Observer = Callable[[Finding], Any]
-Judged = tuple[Rule, Action]
-
-INFERRED_WINDOW = 5.0  # seconds: an inferred kind is a guess, and a short window makes a wrong guess harmless
-
-_IMMEDIATE = (When.STATUS, When.CONTENT, When.FRAMING)
-
-
-class LogObserver:
-    """Logs each rule once per route and status, on the logger `verbguard`."""
-
-    def __init__(self) -> None:
-        self._said: set[tuple[str, str, str, int]] = set()
-
-    def __call__(self, finding: Finding) -> None:
-        key = (finding.rule, finding.method, finding.template, finding.status)
-        if key in self._said:
-            return
-        self._said.add(key)
-        known = catalogue().get(finding.rule)
-        level = logging.DEBUG if known is not None and known.routine else logging.WARNING
-        logger.log(level, "%s: %s %s: %s [%s]", finding.rule, finding.method, finding.template, finding.message, finding.action)
-
-
-class StatusChecks(dict[int, tuple[Judged, ...]]):
-    """status -> the rules that have something to say of it, worked out when a status is first seen."""
-
-    def __init__(self, rules: Sequence[Judged], method: str) -> None:
-        super().__init__()
-        self._rules = rules
-        self._method = method
-
-    def __missing__(self, status: int) -> tuple[Judged, ...]:
-        found = tuple(judged for judged in self._rules if judged[0].concerns(self._method, status))
-        if 100 <= status <= 599:  # an app cannot make the table grow without end
-            self[status] = found
-        return found
-
-
-class StatusLines(dict[str, tuple[Judged, ...]]):
-    """The same by WSGI's status line, so that none is parsed twice."""
-
-    def __init__(self, checks: StatusChecks) -> None:
-        super().__init__()
-        self._checks = checks
-
-    def __missing__(self, line: str) -> tuple[Judged, ...]:
-        found = self._checks[int(line[:3])]
-        if len(self) < 1_000:  # an app cannot make the table grow without end
-            self[line] = found
-        return found
-
-
-class Plan:
-    """All that is decided beforehand about one method on one resource."""
-
-    __slots__ = (
-        "checks",
-        "checks_given",
-        "climbs",
-        "confirms",
-        "environ_watches",
-        "given",
-        "keyed",
-        "keyless",
-        "light",
-        "lines",
-        "notes",
-        "passes",
-        "refused",
-        "replay",
-        "reruns",
-        "strict_keys",
-        "sweeps",
-        "target",
-        "triggered",
-        "triggers",
-        "unsafe",
-        "watches",
-        "window",
-    )
-
-    def __init__(self, target: Target, guard: Guard, *, declared: bool, passes: bool, exact: bool) -> None:
-        method, policy = target.method, target.policy
-        self.target = target
-        self.unsafe = method not in SAFE
-        self.refused: tuple[Finding, Response] | None = None
-        self.notes: list[Finding] = []
-        self.triggers: dict[bytes, Judged] = {}
-        checked: list[Judged] = []
-        for rule in catalogue().values():
-            action = rule.action(guard.profile, policy, target.mapped)
-            if action is Action.OFF:
-                continue
-            if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
-                if rule.fields is not None:
-                    self.triggers.update(dict.fromkeys(rule.fields, (rule, action)))
-                elif self.refused is None:
-                    self._decide(rule, action, guard)
-            elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
-                checked.append((rule, action))
-        self.triggered = frozenset(self.triggers)
-        relevant = _relevant(checked, target)
-        self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
-        # the same for a request that carries a field which some of the rules wait for
-        self.checks_given = StatusChecks(relevant, method)
-        self.lines = StatusLines(self.checks_given)
-        self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
-        replay = policy.replay if guard.profile is not Profile.OBSERVE else None
-        self.replay: Replay = replay or Replay(keyed=False, keyless=False)
-        self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
-        self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
-        self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
-        self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
-        self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
-        self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
-        self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
-        self.passes = passes  # another guard acts there
-        # what an otherwise ordinary request must be searched for
-        self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
-        self.environ_watches = frozenset("HTTP_" + name.decode().upper().replace("-", "_") for name in self.watches)
-        # nothing to do but to look at the status of the answer
-        self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (
-            "HEAD",
-            "OPTIONS",
-        )
-
-    def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
-        """A rule that looks only at the target speaks once, now."""
-        finding: Finding | None = rule.check(Request(self.target.method, self.target.template), self.target)
-        if finding is None:
-            return
-        guard.fill(finding, rule, action, self.target)
-        if action is Action.REJECT:
-            self.refused = finding, finding.answer or refusal(finding, rule)
-        else:
-            self.notes.append(finding)
-
-
-def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
-    """The rules about answers in the order in which they are asked; the status table is asked only where it says no."""
-    from verbguard.rules.status import admitted, method_table
-
-    found = []
-    for judged in sorted(rules, key=lambda each: _IMMEDIATE.index(each[0].when)):
-        rule = judged[0]
-        if rule is method_table:
-            outside = frozenset(status for status in range(200, 600) if not admitted(target, status))
-            judged = replace(rule, statuses=outside), judged[1]
-        elif rule.id == "status-100-599":
-            judged = replace(rule, statuses=frozenset(range(-1, 1000)) - frozenset(range(100, 600))), judged[1]
-        found.append(judged)
-    return found
-
-
-def _keyless(replay: Replay, kind: Kind) -> bool:
-    """Keyless replay stays off where nothing says what the resource is."""
-    if kind is Kind.UNKNOWN or kind is Kind.COLLECTION:
-        return bool(replay.keyless) and kind is Kind.COLLECTION
-    return replay.keyless is not False and (kind is not Kind.ACTION or bool(replay.keyless))
-
-
-def refusal(finding: Finding, rule: Rule) -> Response:
-    """The problem document that a rejecting or replacing rule sends."""
-    return problem(rule.id, rule.title, finding.status, finding.message, finding.headers)
-
-
-class Resource:
-    """The routes that one path reaches, as HTTP sees them: one resource with one set of methods.
-
-    `routes` share the template that the request lands on; `reached` are all that its path matches, for Allow.
-    """
-
-    __slots__ = (
-        "_guard",
-        "allow",
-        "declared",
-        "exact",
-        "kind",
-        "methods",
-        "passes",
-        "plans",
-        "policies",
-        "routes",
-        "template",
-        "why",
-    )
-
-    def __init__(self, guard: Guard, routes: tuple[Route, ...], reached: tuple[Route, ...], template: str = "") -> None:
-        self._guard = guard
-        self.routes = routes
-        self.template = template or bare(routes[0].template)
-        self.policies = guard.policies_of(routes, self.template)
-        self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
-        self.methods = _methods(reached, self.policies.values())
-        self.passes = bool(routes) and routes[0].guarded
-        self.exact = all(route.exact for route in routes)
-        self.allow = self._allow()
-        self.plans: dict[str, Plan] = {}
-
-    def _allow(self) -> frozenset[str]:
-        allowed = set(self.methods)
-        if not allowed and self.kind is Kind.COLLECTION and self.declared:
-            allowed = {"GET", "POST"}  # what the word means, where no route says more
-        if not allowed:
-            return frozenset()
-        allowed.add("OPTIONS")
-        if "GET" in allowed:
-            allowed.add("HEAD")
-        put = self.policies.get("PUT", self.policies[""])
-        if self.kind is Kind.COLLECTION and put.put == "refuse" and self._guard.refuses_put(put):
-            allowed.discard("PUT")
-        return frozenset(allowed)
-
-    def plan(self, method: str) -> Plan:
-        """The plan for a method; kept where the method is one that can be asked for, so that tokens cannot fill memory."""
-        plan = self.plans.get(method)
-        if plan is None:
-            plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes, exact=self.exact)
-            if method in METHODS or method in self.methods:
-                self.plans[method] = plan
-        return plan
-
-    def _target(self, method: str) -> Target:
-        child = self._guard.child_of(self.template) if self.kind is Kind.COLLECTION else None
-        return Target(
-            method=method,
-            template=self.template,
-            kind=self.kind,
-            policy=self.policies.get(method, self.policies[""]),
-            allow=self.allow,
-            mapped=self._guard.router is not None,
-            child=child,
-            resolves=self._resolves,
-        )
-
-    def _resolves(self, path: str) -> bool:
-        """Whether GET finds a resource at this path."""
-        map = self._guard.map
-        return map is not None and any(route.takes is None or "GET" in route.takes for route in map.settle(path))
-
-
-def _methods(routes: Sequence[Route], policies: Iterable[Policy]) -> frozenset[str]:
-    """The union of what the routes and policies show; empty when one of the routes does not say."""
-    if not routes or any(route.takes is None for route in routes):
-        return frozenset()
-    found: set[str] = set()
-    for route in routes:
-        found |= route.takes or frozenset()
-    return frozenset(found.union(*(policy.methods for policy in policies)))
+__all__ = ["Guard"]
 
 
 class Guard:
@@ -285,7 +35,7 @@ class Guard:
         observers: Iterable[Observer] = (),
     ) -> None:
         self.profile = word(Profile, profile, "profile")
-        self.policies = _checked({} if policies is None else policies)
+        self.policies = checked({} if policies is None else policies)
         if default is not None and not isinstance(default, Policy):
             raise ConfigError(f"default = {default!r}: a Policy")
         self.default = default or Policy()
@@ -298,7 +48,7 @@ class Guard:
         for observer in self.observers:
             if not callable(observer):
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
-        _check_rules("default", self.default)
+        check_rules("default", self.default)
         self.keyless = True  # off where other writers may not share the store
         self.ages = False  # whether anything here needs to know that a state has changed
         self.principals: dict[tuple[bytes, bytes], bytes] = {}
@@ -461,7 +211,7 @@ class Guard:
             for method in route.takes or ():
                 decorated = policy_of(route.endpoint, method)
                 if decorated is not None:
-                    _check_rules(f"{method} {template}", decorated)
+                    check_rules(f"{method} {template}", decorated)
                     found.setdefault(method, decorated)
         general = by_shape.pop("", None)
         if general is not None:
@@ -532,8 +282,6 @@ class Guard:
 
     def fault(self, method: str) -> Response | None:
         """Called while an exception of the guard's own is handled: the refusal of an unsafe request; a safe one runs."""
-        from verbguard.rules.replaying import FAULT
-
         logger.exception("verbguard failed; please report this")
         refused = method not in SAFE
         action = Action.REJECT if refused else Action.OBSERVE
@@ -605,18 +353,6 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
     return [route for route in routes if shape(route.template) == shape(first.template)]
 
 
-def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
-    """The policies' own templates as routes, for an app that shows none: literals are preferred to parameters."""
-    grouped: dict[str, set[str]] = {}
-    for key, policy in policies.items():
-        method, _, template = key.rpartition(" ")
-        grouped.setdefault(template, set()).update(policy.methods, [method] if method and policy.methods else ())
-    return [
-        Route(template=template, methods=frozenset(methods) or None, declared=True)
-        for template, methods in sorted(grouped.items(), key=lambda each: (each[0].count("{"), each[0]))
-    ]
-
-
 def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
     """collection -> its member template, where there is exactly one."""
     found: dict[str, list[str]] = {}
@@ -625,38 +361,3 @@ def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
         if kind in (Kind.ITEM, Kind.STORE) and last.startswith("{") and last.endswith("}"):
             found.setdefault(parent, []).append(template)
     return {parent: members[0] for parent, members in found.items() if len(members) == 1}
-
-
-def _checked(policies: Any) -> dict[str, Policy]:
-    """The mapping with its templates in one spelling. Raises ConfigError for a key or a value that cannot be meant."""
-    if not isinstance(policies, Mapping):
-        raise ConfigError(f"policies = {policies!r}: a mapping of templates to policies")
-    found: dict[str, Policy] = {}
-    for key, policy in policies.items():
-        where = f"policies[{key!r}]"
-        method, _, template = str(key).rpartition(" ")
-        if not isinstance(key, str) or not template.startswith("/"):
-            raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
-        if not isinstance(policy, Policy):
-            raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
-        if method and method not in REGISTERED and method not in policy.methods:
-            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
-        _check_rules(where, policy)
-        found[(method + " " if method else "") + bare(_braces(template))] = policy
-    return found
-
-
-def _braces(template: str) -> str:
-    """Flask's spelling of a template, `/items/<int:id>`, in braces."""
-    import re
-
-    return re.sub(
-        r"<(?:(path)(?:\([^)]*\))?:|[^<>:]*:)?([^<>]+)>", lambda m: "{" + m[2] + (":path}" if m[1] else "}"), template
-    )
-
-
-def _check_rules(where: str, policy: Policy) -> None:
-    known = catalogue()
-    for rule in policy.rules:
-        if rule not in known:
-            raise ConfigError(f"{where}: there is no rule {rule!r}: {nearest(rule, known)}")

@@ -8,15 +8,16 @@ from io import BytesIO
 from time import monotonic
 from typing import Any
 
-from verbguard.errors import ConfigError, StoreError
-from verbguard.exchange import DECIDING, Exchange
+from verbguard.errors import ConfigError
+from verbguard.exchange import DECIDING
 from verbguard.http import Headers, Request, Response, environ_name, quoted_path, reason
-from verbguard.plans import Guard, Plan
-from verbguard.policy import Action, Policy, Profile
-from verbguard.records import Busy, Done, Outcome, Record, State
-from verbguard.renewal import renewer
+from verbguard.plans import Guard
+from verbguard.policy import Policy, Profile
+from verbguard.records import Busy, Done, Outcome
+from verbguard.resources import Plan
 from verbguard.routes import Router
-from verbguard.rules import Content, Finding, replaying
+from verbguard.rules import Content, Finding
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store
 from verbguard.stores import of as store_of
@@ -30,7 +31,6 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 MARK = "verbguard.guarded"  # PEP 3333: a name of ours has a dot
 WAITERS = 256  # twins that may wait at once: each one holds a thread of the server's
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin
 
 
 class _EnvironNames(dict[bytes, str]):
@@ -266,20 +266,18 @@ class _Late:
             close()
 
 
-class _Serving(Exchange):
-    """One request on its way through: an exchange, and what WSGI makes of its decisions."""
+class _Serving(Serving):
+    """One request on its way through WSGI."""
 
     # Defaults stand on the class: a request sets only what it makes different.
-    spool: Spool | None = None
     _head: tuple[str, list[tuple[str, str]], Headers, Any] | None = None  # the head of the answer while it is held
     _write: Callable[[bytes], Any] | None = None
-    _answered = False  # a head has left
-    _settled = False  # nothing is left to record
-    _saved = False
+    _answered = False  # the server has been given a head
     _over = False
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> None:
         self.guard = middleware.guard
+        self.store = middleware.store
         self.plan = plan
         self.request = request
         self.middleware = middleware
@@ -298,17 +296,18 @@ class _Serving(Exchange):
             if content is None:
                 answer = self.incomplete()
             elif self.mode:
-                outcome = self._claim(content)
+                outcome = self.ask(content)
+                if self.spool is not None:
+                    self.spool.file()  # back to the beginning, for the app
                 if type(outcome) is Busy and self.patience:
                     outcome = self._waited(outcome)
-                if outcome is not None:
-                    answer = self._judged_outcome(outcome) if type(outcome) is Done else self.claimed(outcome)
-                    if self.token and self.claimed_as is not None:
-                        renewer.hold(self.middleware.store, self.claimed_as, self.token)
+                if type(outcome) is Done and self.plan.replay.authorize is not None:
+                    answer = self._authorised(outcome)
                 else:
-                    answer = self.refusal
+                    answer = self.refusal if outcome is None else self.claimed(outcome)
+                self.hold()
         if answer is not None:
-            self._close_spool()
+            self.close_spool()
             return reply(self._start, answer)
         return self._serve(environ)
 
@@ -345,21 +344,6 @@ class _Serving(Exchange):
         environ["wsgi.input_terminated"] = True
         return spool.content
 
-    def _claim(self, content: Any) -> Outcome | None:
-        """What the store says; None when it was not asked, and `refusal` is the answer, if there is one."""
-        try:
-            claim = self.claim(content)
-            if self.spool is not None:
-                self.spool.file()  # back to the beginning, for the app
-        except Exception:
-            self.refusal = self.guard.fault(self.request.method)
-            return None
-        try:
-            return self.middleware.store.claim(claim)
-        except Exception as error:
-            self.refusal = self.store_down(error)
-            return None
-
     def _waited(self, outcome: Outcome | None) -> Outcome | None:
         """Look again until the twin is done, this request's turn comes, or its patience ends."""
         middleware, claim = self.middleware, self.claimed_as
@@ -367,33 +351,33 @@ class _Serving(Exchange):
         if middleware.waiting >= WAITERS:
             return outcome
         end = monotonic() + self.patience
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         middleware.waiting += 1
         try:
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 time.sleep(min(pause, left))
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
-                outcome = middleware.store.claim(claim)
-        except StoreError as error:
-            self.refusal = self.store_down(error)
-            return None
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+                outcome = self.ask_again(lambda: self.store.claim(claim))
         finally:
             middleware.waiting -= 1
         return outcome
 
-    def _judged_outcome(self, outcome: Done) -> Response | None:
+    def _authorised(self, outcome: Done) -> Response | None:
         """A stored answer, once the application's own `authorize` has nothing against it."""
         authorize = self.plan.replay.authorize
-        if authorize is not None and not authorize(self.request):
-            return self.forbidden()
-        return self.claimed(outcome)
+        assert authorize is not None
+        try:
+            allowed = authorize(self.request)
+        except Exception:
+            return self.unauthorised()
+        return self.claimed(outcome) if allowed else self.forbidden()
 
     # ---- the app
 
     def _serve(self, environ: Environ) -> Iterable[bytes]:
         touch = self.touch
         if touch is not None and not self.token:
-            self.middleware.store.start(touch)
+            self.store.start(touch)
         original = {**environ} if self.request.method == "HEAD" else None
         try:
             result = self.middleware.app(environ, self.start_response)
@@ -403,9 +387,9 @@ class _Serving(Exchange):
                 return self._as_get(result, original)
             return self.sent(result)
         except BaseException as error:
-            self._failed(error)
+            self.abandon(error)
             self._end()
-            self._close_spool()
+            self.close_spool()
             raise
 
     def _as_get(self, refused: Iterable[bytes], environ: Environ) -> Iterable[bytes]:
@@ -420,7 +404,7 @@ class _Serving(Exchange):
         self.finished = True
         _close(result)
         self._end()
-        self._close_spool()
+        self.close_spool()
         return []
 
     def sent(self, result: Iterable[bytes]) -> Iterable[bytes]:
@@ -449,9 +433,9 @@ class _Serving(Exchange):
         if self.replaced is not None:
             return self._replacement()
         self._release_hold()
-        self._commit()
+        self.commit()
         self._end()
-        self._close_spool()
+        self.close_spool()
         if len(out) == len(result) and all(map(_same, out, result)):
             return result
         return [piece for piece in out if piece]
@@ -460,9 +444,9 @@ class _Serving(Exchange):
         """A file that the server sends itself; its content is never seen here."""
         self.unseen()
         self._release_hold()
-        self._commit()
+        self.commit()
         self._end()
-        self._close_spool()
+        self.close_spool()
         if self.dropping:
             _close(result)
             return []
@@ -490,8 +474,7 @@ class _Serving(Exchange):
         try:
             self.answered(int(status[:3]), pairs)
         except Exception:
-            self.middleware.guard.fault("GET")
-            self.status, self.holding = int(status[:3]), Content.NONE
+            self.unjudged(int(status[:3]))
         self._head = (status, headers, pairs, exc_info)
         if not self.again and self.replaced is None and self.holding is Content.NONE:
             self._send_head()
@@ -518,9 +501,9 @@ class _Serving(Exchange):
         answer = self.replaced
         assert answer is not None
         self.finished = True
-        self._commit()
+        self.commit()
         self._end()
-        self._close_spool()
+        self.close_spool()
         self._answered = True
         self._start(f"{answer.status} {reason(answer.status)}", _text(answer.headers))
         return [] if self.request.method == "HEAD" else [answer.body]
@@ -541,7 +524,7 @@ class _Serving(Exchange):
         if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
         if last:
-            self._commit()
+            self.commit()
             self._end()
         if out:
             self.begun = True
@@ -550,48 +533,15 @@ class _Serving(Exchange):
     def ended(self) -> Iterable[bytes]:
         """The app's iterable is exhausted; what is left to send."""
         if not self.status:
-            self._failed(None)
+            self.abandon(None)
             return ()
         out = b"" if self.finished else self.content(b"", False)
         if self.replaced is not None and not self._answered:
             return self._replacement()
         self._release_hold()
-        self._commit()
+        self.commit()
         self._end()
         return (out,) if out else ()
-
-    # ---- the record
-
-    def _commit(self) -> None:
-        """The answer is complete: keep it, or let the claim go."""
-        if self.token and not self._settled:
-            self._keep(self.record())
-
-    def _failed(self, error: BaseException | None) -> None:
-        if not self.token:
-            return
-        if self._settled:
-            return
-        self._keep(self.failed(error is not None and not isinstance(error, Exception)))
-
-    def _keep(self, record: Record | None) -> None:
-        store = self.middleware.store
-        claim = self.claimed_as
-        assert claim is not None
-        self._settled = True
-        try:
-            if record is None:
-                kept = store.release(claim, self.token)
-            else:
-                try:
-                    kept = store.save(claim, self.token, record)
-                except ValueError:
-                    kept = store.save(claim, self.token, Record(record.status, [], b"", State.BROKEN))
-                self._saved = kept
-            if not kept:
-                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
-        except Exception as error:
-            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
 
     def _end(self) -> None:
         """The run is over, whatever became of it."""
@@ -599,15 +549,11 @@ class _Serving(Exchange):
             return
         self._over = True
         if self.token:
-            renewer.held.pop(self.claimed_as, None)
-            if not self._settled:
-                self._failed(None)
+            self.let_go()
+            if not self.settled_at:
+                self.abandon(None)
         elif self.touch is not None:
-            self.middleware.store.end(self.touch)
-
-    def _close_spool(self) -> None:
-        if self.spool is not None:
-            self.spool.close()
+            self.store.end(self.touch)
 
 
 class _Body:
@@ -648,7 +594,7 @@ class _Body:
                 if out:
                     return out
         except BaseException as error:
-            serving._failed(error)
+            serving.abandon(error)
             raise
         self._left = iter(tuple(serving.ended()))
         return next(self._left)
@@ -659,7 +605,7 @@ class _Body:
         self._closed = True
         serving = self._serving
         try:
-            if self._left is None and serving.storable and not serving._settled:
+            if self._left is None and serving.storable and not serving.settled_at:
                 for _ in self:
                     if not serving.storable:
                         break
@@ -668,7 +614,7 @@ class _Body:
                 _close(self._result)
             finally:
                 serving._end()
-                serving._close_spool()
+                serving.close_spool()
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -12,14 +12,17 @@ from verbguard.routes import Route
 __all__ = ["WerkzeugRouter", "router_of"]
 
 
+_DEEP = 64  # layers of middleware; nobody has more, and a loop must end
+
+
 def router_of(app: Any) -> WerkzeugRouter | None:
-    """The router of a Flask app, given the app or its bound `wsgi_app`; None for anything else."""
+    """The router of a Flask app, given the app, its bound `wsgi_app`, or layers of middleware around it; else None."""
     flask = sys.modules.get("flask.app")
-    if flask is None:
-        return None
-    for candidate in (app, getattr(app, "__self__", None)):
-        if isinstance(candidate, flask.Flask):
-            return WerkzeugRouter(candidate)
+    for _ in range(_DEEP if flask is not None else 0):
+        for candidate in (app, getattr(app, "__self__", None)):
+            if isinstance(candidate, flask.Flask):  # type: ignore[union-attr]
+                return WerkzeugRouter(candidate)
+        app = getattr(app, "__dict__", {}).get("app")
     return None
 
 

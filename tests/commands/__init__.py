@@ -1,0 +1,1 @@
+"""What the tests of the command line share: small apps to serve, and ways to run a command."""

@@ -1,0 +1,290 @@
+"""The app's answer on its way out: what the rules make of its status, its fields and its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from verbguard.http import Headers, Request, Response, header
+from verbguard.location import MAX_BYTES
+from verbguard.methods import BODILESS
+from verbguard.plans import Guard
+from verbguard.policy import Action
+from verbguard.reach import path_named
+from verbguard.records import Touch
+from verbguard.resources import Judged, Plan, refusal
+from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When
+
+__all__ = ["Answering"]
+
+_STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
+
+# How an app may spell the few fields that every answer is searched for.
+_WATCHED = {
+    spelling: name
+    for name in (b"content-length", b"content-type", b"location", b"content-location")
+    for spelling in (name, name.title())
+}
+
+
+class Answering:
+    """The half of an exchange that follows the app's answer, and the findings of both halves.
+
+    After `answered`, `status` and `headers` are what to send; `untouched` says that nothing has to be done to the answer,
+    `holding` that its head must wait for content, `replaced` is a whole answer to send instead, and `again` asks for the
+    app to be run as GET. `finished` is true once the last piece of the answer is known.
+    """
+
+    # Defaults stand on the class: an exchange sets only what its request makes different.
+    marks: Mapping[bytes, bytes] = MappingProxyType({})  # the fields of the request that decide something
+    touch: Touch | None = None
+    status = 0
+    headers: Headers = []
+    untouched = False
+    replaced: Response | None = None
+    again = False
+    holding = Content.NONE
+    held = b""
+    dropping = False
+    capturing = False
+    opaque = False
+    finished = False
+    _body = b""
+    _chunks: list[bytes] | None = None
+    _size = 0
+    _declared = -1
+    _judged: tuple[Judged, ...] = ()
+    _spoken: set[str] | None = None
+
+    def __init__(self, guard: Guard, plan: Plan, request: Request) -> None:
+        self.guard = guard
+        self.plan = plan
+        self.request = request
+
+    def answered(self, status: int, headers: Headers) -> None:
+        """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
+        self.status = status
+        # layers outside change the list that they are given; what is kept is what the app said
+        self.headers = [*headers] if self.capturing else headers
+        if self.touch is not None or self.capturing:
+            self._search(status, headers)
+        if status == 405 and self.guard.refresh():
+            self.plan = self.guard.settle(self.request)
+        plan = self.plan
+        checks = plan.checks if plan.given.isdisjoint(self.marks) else plan.checks_given
+        judged = checks[status]
+        if judged:
+            self._judge(judged)
+        elif self.request.method == "HEAD":
+            self._judge_content(None)
+        else:
+            self.untouched = True
+
+    def given_up(self, status: int) -> None:
+        """A rule failed: the answer passes as it is, and is not kept."""
+        self.status = status
+        self.holding = Content.NONE
+        self.capturing = False
+        self.untouched = True
+
+    def _search(self, status: int, headers: Headers) -> None:
+        """The fields of an answer that say what it changed, how long it is, and whether it can be kept."""
+        for spelled, value in headers:
+            name = _WATCHED.get(spelled) or _WATCHED.get(spelled.lower())
+            if name is None:
+                continue
+            if name == b"content-length":
+                if value.isdigit():
+                    self._declared = int(value)
+                    if self._declared > self.plan.replay.max_response:
+                        self.capturing = False
+            elif name == b"content-type":
+                if value.startswith(_STREAMS):
+                    self.opaque = True
+                    self.capturing = False
+            elif self.touch is not None and status < 400:
+                path = path_named(value)
+                if path is not None:
+                    self.touch.name(path)
+
+    def _judge(self, judged: tuple[Judged, ...]) -> None:
+        """Ask the rules about the status; hold the head when one of them has to see content."""
+        if judged[0][0].absent is not None:
+            judged = tuple(each for each in judged if each[0].absent is None or header(self.headers, each[0].absent) is None)
+            if not judged:
+                self.untouched = True
+                return
+        while self._ask(judged, When.STATUS) and self.replaced is None:
+            judged = self.plan.checks_given[self.status]
+        if self.replaced is not None or self.again:
+            return
+        wants = max((rule.content.value for rule, _ in judged if rule.when is When.CONTENT), default=0)
+        self._judged = judged
+        if wants and self._must_wait(Content(wants)):
+            self.holding = Content(wants)
+            return
+        known = b"" if header(self.headers, b"content-length") == b"0" else None
+        self._judge_content(known if wants else None)
+
+    def _must_wait(self, wants: Content) -> bool:
+        if self.request.method == "HEAD":
+            return False
+        length = header(self.headers, b"content-length")
+        if wants is Content.FIRST:
+            return length is None
+        kind = header(self.headers, b"content-type") or b""
+        if b"json" not in kind or kind.startswith(_STREAMS) or header(self.headers, b"content-encoding") is not None:
+            return False
+        return length is None or length.isdigit() and 0 < int(length) <= MAX_BYTES
+
+    def _judge_content(self, body: bytes | None) -> None:
+        """The rules that see content, then those about framing; nothing is held any longer."""
+        self.holding = Content.NONE
+        before = self.status
+        self._ask(self._judged, When.CONTENT, body)
+        if self.status != before:
+            self._ask(self.plan.checks_given[self.status], When.STATUS)
+        if self.replaced is not None:
+            return
+        self._ask(self.plan.checks_given[self.status], When.FRAMING)
+        if self.status in BODILESS or self.request.method == "HEAD":
+            rule = CATALOGUE["head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"]
+            self.dropping = rule.action(self.guard.profile, self.plan.target.policy) is Action.REPAIR
+
+    def _ask(self, judged: tuple[Judged, ...], when: When, body: bytes | None = None) -> bool:
+        """Whether the status changed. A rule speaks once an exchange."""
+        before = self.status
+        spoken = self._spoken
+        if spoken is None:
+            spoken = self._spoken = set()
+        for rule, action in judged:
+            if rule.when is not when or rule.id in spoken:
+                continue
+            if rule.given is not None and rule.given.isdisjoint(self.marks):
+                continue
+            if rule.absent is not None and header(self.headers, rule.absent) is not None:
+                continue
+            finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
+            if finding is None:
+                continue
+            spoken.add(rule.id)
+            self._act(finding, rule, action)
+            if self.replaced is not None or self.status != before:
+                break
+        return self.status != before
+
+    def _act(self, finding: Finding, rule: Rule, action: Action) -> None:
+        mends = bool(finding.set_status or finding.drop or finding.add or finding.answer)
+        if mends and action is Action.REPLACE:
+            action = Action.REPAIR  # what can be mended is never destroyed
+        elif not mends and action is Action.REPAIR:
+            action = Action.OBSERVE
+        self._tell(finding, rule, action)
+        if action is Action.REPLACE:
+            self.replaced = finding.answer or refusal(finding, rule)
+            self.status = self.replaced.status
+        elif action is Action.REPAIR:
+            if rule.id == "method-get-head-supported":
+                self.again = True
+                return
+            if finding.answer is not None:
+                self.replaced = finding.answer
+                return
+            if finding.drop:
+                self.headers = [pair for pair in self.headers if pair[0].lower() not in finding.drop]
+            if finding.add:
+                self.headers = self._exposed([*self.headers, *finding.add])
+            if finding.set_status:
+                self.status = finding.set_status
+
+    def content(self, piece: bytes, more: bool) -> bytes:
+        """One piece of the app's content; returns what of it may be sent now. Empty while the head is held."""
+        if self.capturing:
+            self._capture(piece, more)
+        if not more:
+            self.finished = True
+        if self.holding is not Content.NONE:
+            return self._held(piece, more)
+        if self.dropping:
+            if piece:
+                self._dropped()
+            return b""
+        return piece
+
+    def _held(self, piece: bytes, more: bool) -> bytes:
+        held = self.held = self.held + piece if self.held else piece
+        if self.holding is Content.FIRST:
+            if not held and more:
+                return b""
+            self._judge_content(held)
+        elif not more:
+            self._judge_content(held)
+        elif len(held) > MAX_BYTES:
+            self._judge_content(None)
+        else:
+            return b""
+        self.held = b""
+        if self.dropping:
+            if held:
+                self._dropped()
+            return b""
+        return held
+
+    def last(self, piece: bytes) -> bool:
+        """Whether this piece brings the content to its declared length."""
+        return 0 <= self._declared <= self._size + len(piece)
+
+    def unseen(self) -> None:
+        """The server sends the content itself: nothing of it can be kept."""
+        self.opaque = True
+        self.capturing = False
+        self._chunks = None
+
+    def unheld(self) -> None:
+        """No content will come that the rules could wait for."""
+        if self.holding is not Content.NONE:
+            self._judge_content(self.held or None)
+
+    def _dropped(self) -> None:
+        name = "head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"
+        spoken = self._spoken = self._spoken or set()
+        if name not in spoken:
+            spoken.add(name)
+            self._tell(Finding("Content was dropped."), CATALOGUE[name], Action.REPAIR)
+
+    def _capture(self, piece: bytes, more: bool) -> None:
+        size = self._size = self._size + len(piece)
+        if size > self.plan.replay.max_response:
+            self.capturing = False
+            self._chunks = None
+        elif not more and self._chunks is None:
+            self._body = piece
+        elif piece:
+            if self._chunks is None:
+                self._chunks = []
+            self._chunks.append(piece)
+
+    # ---- findings
+
+    def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> Finding:
+        """A finding that no rule's own function made."""
+        self.guard.fill(finding := Finding(message, status=status), rule, action, self.plan.target, status)
+        self.guard.tell(finding)
+        return finding
+
+    def _tell(self, finding: Finding, rule: Rule, action: Action) -> Finding:
+        self.guard.fill(finding, rule, action, self.plan.target, self.status)
+        self.guard.tell(finding)
+        return finding
+
+    def _exposed(self, headers: Headers) -> Headers:
+        """Let a cross-origin script read what the guard adds; CORS hides every field that is not named."""
+        if self.request.get(b"origin") is None:
+            return headers
+        names = [name for name in (b"location", b"idempotent-replayed") if header(headers, name) is not None]
+        given = header(headers, b"access-control-expose-headers")
+        if given is None:
+            return [*headers, (b"access-control-expose-headers", b", ".join(names))] if names else headers
+        missing = [name for name in names if name not in given.lower() and given.strip() != b"*"]
+        rest = [pair for pair in headers if pair[0].lower() != b"access-control-expose-headers"]
+        return [*rest, (b"access-control-expose-headers", b", ".join([given, *missing]))]

@@ -1,0 +1,60 @@
+"""Policies as a mapping of templates: checked when they are given, and read as routes where an app shows none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from verbguard.errors import ConfigError, nearest
+from verbguard.methods import METHODS, REGISTERED
+from verbguard.policy import Policy
+from verbguard.routes import Route, bare
+from verbguard.rules import catalogue
+
+__all__ = ["check_rules", "checked", "declared_routes"]
+
+
+def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
+    """The policies' own templates as routes, for an app that shows none: literals are preferred to parameters."""
+    grouped: dict[str, set[str]] = {}
+    for key, policy in policies.items():
+        method, _, template = key.rpartition(" ")
+        grouped.setdefault(template, set()).update(policy.methods, [method] if method and policy.methods else ())
+    return [
+        Route(template=template, methods=frozenset(methods) or None, declared=True)
+        for template, methods in sorted(grouped.items(), key=lambda each: (each[0].count("{"), each[0]))
+    ]
+
+
+def checked(policies: Any) -> dict[str, Policy]:
+    """The mapping with its templates in one spelling. Raises ConfigError for a key or a value that cannot be meant."""
+    if not isinstance(policies, Mapping):
+        raise ConfigError(f"policies = {policies!r}: a mapping of templates to policies")
+    found: dict[str, Policy] = {}
+    for key, policy in policies.items():
+        where = f"policies[{key!r}]"
+        method, _, template = str(key).rpartition(" ")
+        if not isinstance(key, str) or not template.startswith("/"):
+            raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
+        if not isinstance(policy, Policy):
+            raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
+        if method and method not in REGISTERED and method not in policy.methods:
+            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
+        check_rules(where, policy)
+        found[(method + " " if method else "") + bare(_braces(template))] = policy
+    return found
+
+
+def _braces(template: str) -> str:
+    """Flask's spelling of a template, `/items/<int:id>`, in braces."""
+    return re.sub(
+        r"<(?:(path)(?:\([^)]*\))?:|[^<>:]*:)?([^<>]+)>", lambda m: "{" + m[2] + (":path}" if m[1] else "}"), template
+    )
+
+
+def check_rules(where: str, policy: Policy) -> None:
+    known = catalogue()
+    for rule in policy.rules:
+        if rule not in known:
+            raise ConfigError(f"{where}: there is no rule {rule!r}: {nearest(rule, known)}")

@@ -1,0 +1,31 @@
+"""Who hears of findings when nobody else does: the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from verbguard.rules import Finding, catalogue
+
+__all__ = ["LogObserver", "Observer", "logger"]
+
+logger = logging.getLogger("verbguard")
+
+Observer = Callable[[Finding], Any]
+
+
+class LogObserver:
+    """Logs each rule once per route and status, on the logger `verbguard`."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str, str, int]] = set()
+
+    def __call__(self, finding: Finding) -> None:
+        key = (finding.rule, finding.method, finding.template, finding.status)
+        if key in self._said:
+            return
+        self._said.add(key)
+        known = catalogue().get(finding.rule)
+        level = logging.DEBUG if known is not None and known.routine else logging.WARNING
+        logger.log(level, "%s: %s %s: %s [%s]", finding.rule, finding.method, finding.template, finding.message, finding.action)

@@ -1,0 +1,89 @@
+"""Which answers are an operation's result, and what of them a repetition says again."""
+
+from __future__ import annotations
+
+from verbguard.http import HOP_BY_HOP, Headers, Response, header, joined
+
+__all__ = ["kept", "readable", "stored_headers"]
+
+
+# They prove that nothing was done, or ask for the same request again.
+_NOT_DONE = frozenset([307, 308, 401, 404, 405, 407, 408, 409, 411, 412, 413, 415, 417, 421, 423, 425, 428, 429, 431, 503])
+
+
+def kept(method: str, status: int, on_error: str | None, release: frozenset[int]) -> bool:
+    """Whether an answer is the operation's result: kept for replay, rather than released so that a retry runs."""
+    if status in _NOT_DONE or status in release:
+        return False
+    if status < 500:
+        return True
+    if on_error is not None:
+        return on_error == "keep"
+    # "A client SHOULD NOT automatically retry a request with a non-idempotent method unless it has some means to know
+    #  that the request semantics are actually idempotent", RFC 9110 9.2.2. Repeating is what PUT and DELETE promise.
+    return method not in ("PUT", "DELETE")
+
+
+# Made anew for each message, or of no use to a retry.
+_NEVER_STORED = HOP_BY_HOP | {
+    b"age",
+    b"alt-svc",
+    b"authentication-info",
+    b"clear-site-data",
+    b"date",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"retry-after",
+    b"server",
+    b"server-timing",
+    b"set-cookie",
+    b"traceparent",
+    b"tracestate",
+    b"via",
+    b"www-authenticate",
+    b"x-correlation-id",
+    b"x-ratelimit-limit",
+    b"x-ratelimit-remaining",
+    b"x-ratelimit-reset",
+    b"x-request-id",
+}
+
+
+def stored_headers(headers: Headers) -> Headers:
+    """The field lines of an answer that a replay repeats: ordered pairs, names in lower case."""
+    found: Headers = [pair for pair in headers if pair[0] not in _NEVER_STORED]
+    for name, _ in found:
+        if not name.islower():
+            found = [(raw.lower(), value) for raw, value in headers if raw.lower() not in _NEVER_STORED]
+            break
+    if len(found) != len(headers):
+        named = joined((name.lower(), value) for name, value in headers).get(b"connection")
+        if named:
+            listed = {name.strip().lower() for name in named.split(b",")}
+            found = [pair for pair in found if pair[0] not in listed]
+    return found
+
+
+def readable(response: Response, accept_encoding: bytes | None) -> Response:
+    """A kept answer for a client that may accept other content codings than the first one did (RFC 9110 12.5.3)."""
+    coding = (header(response.headers, b"content-encoding") or b"").strip().lower()
+    if accept_encoding is None or coding not in (b"gzip", b"x-gzip", b"deflate") or not response.body:
+        return response
+    if _accepts(accept_encoding, coding):
+        return response
+    import zlib
+
+    try:
+        body = zlib.decompress(response.body, wbits=47)  # 32 + 15: the wrapper says whether it is gzip or zlib
+    except zlib.error:
+        return response
+    headers = [pair for pair in response.headers if pair[0] not in (b"content-encoding", b"content-length", b"etag")]
+    return Response(response.status, [*headers, (b"content-length", b"%d" % len(body))], body)
+
+
+def _accepts(accept_encoding: bytes, coding: bytes) -> bool:
+    from werkzeug.datastructures import Accept
+    from werkzeug.http import parse_accept_header
+
+    accepted = parse_accept_header(accept_encoding.decode("latin-1"), Accept)
+    return accepted.quality(coding.decode("latin-1").removeprefix("x-")) > 0

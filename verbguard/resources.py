@@ -1,0 +1,251 @@
+"""What is decided beforehand about one resource: a plan for each method, made once and looked up by every request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from verbguard.http import Request, Response, problem
+from verbguard.methods import METHODS, SAFE
+from verbguard.policy import Action, Policy, Profile, Replay
+from verbguard.routes import Kind, Route, bare
+from verbguard.rules import Finding, Rule, Target, When, catalogue
+from verbguard.rules.status import admitted, method_table
+
+if TYPE_CHECKING:
+    from verbguard.plans import Guard
+
+__all__ = ["Judged", "Plan", "Resource", "StatusChecks", "refusal"]
+
+Judged = tuple[Rule, Action]
+
+INFERRED_WINDOW = 5.0  # seconds: an inferred kind is a guess, and a short window makes a wrong guess harmless
+
+_IMMEDIATE = (When.STATUS, When.CONTENT, When.FRAMING)
+
+
+class StatusChecks(dict[int, tuple[Judged, ...]]):
+    """status -> the rules that have something to say of it, worked out when a status is first seen."""
+
+    def __init__(self, rules: Sequence[Judged], method: str) -> None:
+        super().__init__()
+        self._rules = rules
+        self._method = method
+
+    def __missing__(self, status: int) -> tuple[Judged, ...]:
+        found = tuple(judged for judged in self._rules if judged[0].concerns(self._method, status))
+        if 100 <= status <= 599:  # an app cannot make the table grow without end
+            self[status] = found
+        return found
+
+
+class StatusLines(dict[str, tuple[Judged, ...]]):
+    """The same by WSGI's status line, so that none is parsed twice."""
+
+    def __init__(self, checks: StatusChecks) -> None:
+        super().__init__()
+        self._checks = checks
+
+    def __missing__(self, line: str) -> tuple[Judged, ...]:
+        found = self._checks[int(line[:3])]
+        if len(self) < 1_000:  # an app cannot make the table grow without end
+            self[line] = found
+        return found
+
+
+class Plan:
+    """All that is decided beforehand about one method on one resource."""
+
+    __slots__ = (
+        "checks",
+        "checks_given",
+        "climbs",
+        "confirms",
+        "environ_watches",
+        "given",
+        "keyed",
+        "keyless",
+        "light",
+        "lines",
+        "notes",
+        "passes",
+        "refused",
+        "replay",
+        "reruns",
+        "strict_keys",
+        "sweeps",
+        "target",
+        "triggered",
+        "triggers",
+        "unsafe",
+        "watches",
+        "window",
+    )
+
+    def __init__(self, target: Target, guard: Guard, *, declared: bool, passes: bool, exact: bool) -> None:
+        method, policy = target.method, target.policy
+        self.target = target
+        self.unsafe = method not in SAFE
+        self.refused: tuple[Finding, Response] | None = None
+        self.notes: list[Finding] = []
+        self.triggers: dict[bytes, Judged] = {}
+        checked: list[Judged] = []
+        for rule in catalogue().values():
+            action = rule.action(guard.profile, policy, target.mapped)
+            if action is Action.OFF:
+                continue
+            if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
+                if rule.fields is not None:
+                    self.triggers.update(dict.fromkeys(rule.fields, (rule, action)))
+                elif self.refused is None:
+                    self._decide(rule, action, guard)
+            elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
+                checked.append((rule, action))
+        self.triggered = frozenset(self.triggers)
+        relevant = _relevant(checked, target)
+        self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
+        # the same for a request that carries a field which some of the rules wait for
+        self.checks_given = StatusChecks(relevant, method)
+        self.lines = StatusLines(self.checks_given)
+        self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
+        replay = policy.replay if guard.profile is not Profile.OBSERVE else None
+        self.replay: Replay = replay or Replay(keyed=False, keyless=False)
+        self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
+        self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
+        self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
+        self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
+        self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
+        self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
+        self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
+        self.passes = passes  # another guard acts there
+        # what an otherwise ordinary request must be searched for
+        self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
+        self.environ_watches = frozenset("HTTP_" + name.decode().upper().replace("-", "_") for name in self.watches)
+        # nothing to do but to look at the status of the answer
+        self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (
+            "HEAD",
+            "OPTIONS",
+        )
+
+    def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
+        """A rule that looks only at the target speaks once, now."""
+        finding: Finding | None = rule.check(Request(self.target.method, self.target.template), self.target)
+        if finding is None:
+            return
+        guard.fill(finding, rule, action, self.target)
+        if action is Action.REJECT:
+            self.refused = finding, finding.answer or refusal(finding, rule)
+        else:
+            self.notes.append(finding)
+
+
+def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
+    """The rules about answers in the order in which they are asked; the status table is asked only where it says no."""
+    found = []
+    for judged in sorted(rules, key=lambda each: _IMMEDIATE.index(each[0].when)):
+        rule = judged[0]
+        if rule is method_table:
+            outside = frozenset(status for status in range(200, 600) if not admitted(target, status))
+            judged = replace(rule, statuses=outside), judged[1]
+        elif rule.id == "status-100-599":
+            judged = replace(rule, statuses=frozenset(range(-1, 1000)) - frozenset(range(100, 600))), judged[1]
+        found.append(judged)
+    return found
+
+
+def _keyless(replay: Replay, kind: Kind) -> bool:
+    """Keyless replay stays off where nothing says what the resource is."""
+    if kind is Kind.UNKNOWN or kind is Kind.COLLECTION:
+        return bool(replay.keyless) and kind is Kind.COLLECTION
+    return replay.keyless is not False and (kind is not Kind.ACTION or bool(replay.keyless))
+
+
+def refusal(finding: Finding, rule: Rule) -> Response:
+    """The problem document that a rejecting or replacing rule sends."""
+    return problem(rule.id, rule.title, finding.status, finding.message, finding.headers)
+
+
+class Resource:
+    """The routes that one path reaches, as HTTP sees them: one resource with one set of methods.
+
+    `routes` share the template that the request lands on; `reached` are all that its path matches, for Allow.
+    """
+
+    __slots__ = (
+        "_guard",
+        "allow",
+        "declared",
+        "exact",
+        "kind",
+        "methods",
+        "passes",
+        "plans",
+        "policies",
+        "routes",
+        "template",
+        "why",
+    )
+
+    def __init__(self, guard: Guard, routes: tuple[Route, ...], reached: tuple[Route, ...], template: str = "") -> None:
+        self._guard = guard
+        self.routes = routes
+        self.template = template or bare(routes[0].template)
+        self.policies = guard.policies_of(routes, self.template)
+        self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
+        self.methods = _methods(reached, self.policies.values())
+        self.passes = bool(routes) and routes[0].guarded
+        self.exact = all(route.exact for route in routes)
+        self.allow = self._allow()
+        self.plans: dict[str, Plan] = {}
+
+    def _allow(self) -> frozenset[str]:
+        allowed = set(self.methods)
+        if not allowed and self.kind is Kind.COLLECTION and self.declared:
+            allowed = {"GET", "POST"}  # what the word means, where no route says more
+        if not allowed:
+            return frozenset()
+        allowed.add("OPTIONS")
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        put = self.policies.get("PUT", self.policies[""])
+        if self.kind is Kind.COLLECTION and put.put == "refuse" and self._guard.refuses_put(put):
+            allowed.discard("PUT")
+        return frozenset(allowed)
+
+    def plan(self, method: str) -> Plan:
+        """The plan for a method; kept where the method is one that can be asked for, so that tokens cannot fill memory."""
+        plan = self.plans.get(method)
+        if plan is None:
+            plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes, exact=self.exact)
+            if method in METHODS or method in self.methods:
+                self.plans[method] = plan
+        return plan
+
+    def _target(self, method: str) -> Target:
+        child = self._guard.child_of(self.template) if self.kind is Kind.COLLECTION else None
+        return Target(
+            method=method,
+            template=self.template,
+            kind=self.kind,
+            policy=self.policies.get(method, self.policies[""]),
+            allow=self.allow,
+            mapped=self._guard.router is not None,
+            child=child,
+            resolves=self._resolves,
+        )
+
+    def _resolves(self, path: str) -> bool:
+        """Whether GET finds a resource at this path."""
+        map = self._guard.map
+        return map is not None and any(route.takes is None or "GET" in route.takes for route in map.settle(path))
+
+
+def _methods(routes: Sequence[Route], policies: Iterable[Policy]) -> frozenset[str]:
+    """The union of what the routes and policies show; empty when one of the routes does not say."""
+    if not routes or any(route.takes is None for route in routes):
+        return frozenset()
+    found: set[str] = set()
+    for route in routes:
+        found |= route.takes or frozenset()
+    return frozenset(found.union(*(policy.methods for policy in policies)))

@@ -1,0 +1,103 @@
+"""An exchange with its store: what both adapters do in the same way, and neither has to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from verbguard.exchange import Exchange
+from verbguard.http import Response
+from verbguard.policy import Action
+from verbguard.records import Outcome, Record, State
+from verbguard.renewal import renewer
+from verbguard.rules import replaying
+from verbguard.spool import Spool
+from verbguard.stores import Store
+
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Serving"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin; each is half as long again as the last
+
+
+class Serving(Exchange):
+    """One request on its way through; the adapters add the messages of their interface."""
+
+    store: Store
+    spool: Spool | None = None  # the request's content, where it is large or came in pieces
+    settled_at = 0.0  # when nothing was left to record; zero while there is
+    saved = False
+
+    def ask(self, content: Any) -> Outcome | None:
+        """What the store says to this request's claim; None when it was not asked, and `refusal` is the answer, if any."""
+        try:
+            claim = self.claim(content)
+        except Exception:
+            self.refusal = self.guard.fault(self.request.method)
+            return None
+        return self.ask_again(lambda: self.store.claim(claim))
+
+    def ask_again(self, claim: Callable[[], Outcome]) -> Outcome | None:
+        """The store's word, or what its failure means for this request."""
+        try:
+            return claim()
+        except Exception as error:
+            self.refusal = self.store_down(error)
+            return None
+
+    def hold(self) -> None:
+        """Keep a claim that was won alive."""
+        if self.token and self.claimed_as is not None:
+            renewer.hold(self.store, self.claimed_as, self.token)
+
+    def let_go(self) -> None:
+        """The run is over: the claim is not renewed any longer."""
+        renewer.held.pop(self.claimed_as, None)
+
+    def commit(self) -> None:
+        """The answer is complete: keep it, or let the claim go."""
+        if self.token and not self.settled_at:
+            self.keep(self.record())
+
+    def abandon(self, error: BaseException | None) -> None:
+        """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
+        if not self.token:
+            return
+        if not self.settled_at:
+            self.keep(self.failed(error is not None and not isinstance(error, Exception)))
+        elif isinstance(error, Exception) and self.saved and self.unsure:
+            # a middleware may have ended the answer in the app's name before it passed the error on
+            self.keep(self.demoted())
+
+    def keep(self, record: Record | None) -> None:
+        """Save a record, or release the claim where there is none; a store that fails harms no answer."""
+        store, claim, token = self.store, self.claimed_as, self.token
+        assert claim is not None
+        self.settled_at = monotonic()
+        try:
+            if record is None:
+                kept = store.release(claim, token)
+            else:
+                try:
+                    kept = store.save(claim, token, record)
+                except ValueError:
+                    kept = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
+                self.saved = kept
+            if not kept:
+                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+        except Exception as error:
+            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+
+    def close_spool(self) -> None:
+        """Give the file of a large request back."""
+        if self.spool is not None:
+            self.spool.close()
+
+    def unjudged(self, status: int) -> None:
+        """A rule failed on the answer: it passes as the app made it."""
+        self.guard.fault("GET")
+        self.given_up(status)
+
+    def unauthorised(self) -> Response | None:
+        """The application's own `authorize` failed, so that nobody knows whether the answer may be told."""
+        return self.guard.fault(self.request.method)
