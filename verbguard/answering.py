@@ -285,6 +285,7 @@ class Answering:
         given = header(headers, b"access-control-expose-headers")
         if given is None:
             return [*headers, (b"access-control-expose-headers", b", ".join(names))] if names else headers
-        missing = [name for name in names if name not in given.lower() and given.strip() != b"*"]
+        listed = {name.strip() for name in given.lower().split(b",")}
+        missing = [name for name in names if name not in listed and b"*" not in listed]
         rest = [pair for pair in headers if pair[0].lower() != b"access-control-expose-headers"]
         return [*rest, (b"access-control-expose-headers", b", ".join([given, *missing]))]

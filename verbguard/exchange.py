@@ -83,10 +83,10 @@ class Exchange(Answering):
         if plan.confirms:
             plan = self.plan = self.guard.confirmed(self.request)
         if plan.refused is not None:
-            self.guard.tell(plan.refused[0])
+            self.guard.repeat(plan.refused[0])
             return self._closing(plan.refused[1])
         for note in plan.notes:
-            self.guard.tell(note)
+            self.guard.repeat(note)
         marks = self.marks = self.request.deciding(DECIDING)
         if not plan.triggered.isdisjoint(marks):
             answer = self._triggered(marks)
@@ -292,7 +292,8 @@ class Exchange(Answering):
     def record(self) -> Record | None:
         """What to keep of the complete answer, or None to let the claim go."""
         status = self.status
-        if self.untouched and self.capturing and status < 300 and self._declared in (-1, self._size):
+        release = self.plan.replay.release
+        if self.untouched and self.capturing and status < 300 and not release and self._declared in (-1, self._size):
             content = self._body if self._chunks is None else b"".join(self._chunks)
             return Record(status, stored_headers(self.headers), content)
         if self.mode == "keyless":

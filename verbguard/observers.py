@@ -15,15 +15,18 @@ logger = logging.getLogger("verbguard")
 Observer = Callable[[Finding], Any]
 
 
+_MOST = 10_000  # lines; an app has fewer rules x routes x statuses, and a client must not fill memory or the log
+
+
 class LogObserver:
     """Logs each rule once per route and status, on the logger `verbguard`."""
 
     def __init__(self) -> None:
-        self._said: set[tuple[str, str, str, int]] = set()
+        self._said: set[tuple[str, str, int]] = set()
 
     def __call__(self, finding: Finding) -> None:
-        key = (finding.rule, finding.method, finding.template, finding.status)
-        if key in self._said:
+        key = (finding.rule, finding.template, finding.status)
+        if key in self._said or len(self._said) >= _MOST:
             return
         self._said.add(key)
         known = catalogue().get(finding.rule)

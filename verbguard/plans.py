@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from verbguard.declarations import check_rules, checked, declared_routes
@@ -18,6 +19,8 @@ from verbguard.rules import Finding, Rule, Target, catalogue
 from verbguard.rules.replaying import FAULT
 
 __all__ = ["Guard"]
+
+_LONGEST = 40  # characters of a client's method that are worth telling
 
 
 class Guard:
@@ -45,6 +48,7 @@ class Guard:
         if not isinstance(observers, Iterable):
             raise ConfigError(f"observers = {observers!r}: a sequence of callables")
         self.observers: tuple[Observer, ...] = tuple(observers) or (LogObserver(),)
+        self._only_log = len(self.observers) == 1 and isinstance(self.observers[0], LogObserver)
         for observer in self.observers:
             if not callable(observer):
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
@@ -83,7 +87,7 @@ class Guard:
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
         if self._started:
-            self.find = self.map.find
+            self.find = self._finder()
         for group in _by_shape(routes):  # what contradicts itself shows now, not at the first request
             self.map.junction(group, group)
 
@@ -98,7 +102,7 @@ class Guard:
             )
         if self.map is None:
             return
-        self.find = self.map.find
+        self.find = self._finder()
         required = False
         for group in _by_shape(self.map.routes):
             resource = self.map.junction(group, group)
@@ -119,6 +123,14 @@ class Guard:
         )
         rule = catalogue()["put-no-collection"]
         self.tell(self.fill(finding, rule, Action.REJECT, resource.plan("PUT").target))
+
+    def _finder(self) -> Callable[[str], Any]:
+        """How a path is looked up. Without a single route everything but the asterisk is one unknown resource."""
+        assert self.map is not None
+        if self.map.routes or self.router is not None:
+            return self.map.find
+        unmapped = self.unmapped
+        return lambda path: unmapped if path != "*" else None
 
     def refresh(self) -> bool:
         """Read the routes again if the application has changed them; True when it has."""
@@ -163,7 +175,8 @@ class Guard:
         certain = bool(routes) and all(route.exact for route in routes)
         if certain and self.router.declared_order:
             return routes
-        if len({(shape(route.template), route.types) for route in routes}) == 1 and not request.unsafe:
+        alone = len({(shape(route.template), route.types) for route in routes}) == 1
+        if alone and not request.unsafe and "//" not in request.path:
             return routes
         return self.router.matching(request)
 
@@ -226,7 +239,7 @@ class Guard:
 
     def _declared_kind(self, routes: Sequence[Route], template: str) -> Kind | None:
         policies = [*self.policies_of(routes, template).values(), *(policy for _, policy in self._named(template))]
-        kinds = {policy.kind for policy in policies if policy.kind is not None}
+        kinds = {Kind(policy.kind) for policy in policies if policy.kind is not None}
         if len(kinds) > 1:
             words = " and ".join(sorted(kinds))
             raise ConfigError(f"{template}: its policies declare it {words}; a resource has one kind")
@@ -295,13 +308,17 @@ class Guard:
         """Give a finding its context: which rule, on which route, what was done."""
         finding.rule = rule.id
         finding.action = action
-        finding.method = target.method
-        finding.template = target.template
+        finding.method = target.method[:_LONGEST]
+        finding.template = target.template if target.template[:1] in "/(*" else "(target)"
         if action in (Action.REJECT, Action.REPLACE):
             finding.status = finding.status or status
         else:
             finding.status = finding.set_status or (finding.answer.status if finding.answer is not None else status)
         return finding
+
+    def repeat(self, finding: Finding) -> None:
+        """Hand on a finding that was made at start-up; the application's observers may do with theirs what they like."""
+        self.tell(finding if self._only_log else copy(finding))
 
     def tell(self, finding: Finding) -> None:
         """Hand a finding to the observers; one that fails is logged and harms nobody."""
@@ -354,10 +371,10 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
 
 
 def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
-    """collection -> its member template, where there is exactly one."""
-    found: dict[str, list[str]] = {}
+    """collection -> its member template, where there is exactly one; a slash at its end makes no other."""
+    found: dict[str, dict[str, str]] = {}
     for template, (kind, _) in kinds.items():
         parent, _, last = template.rstrip("/").rpartition("/")
         if kind in (Kind.ITEM, Kind.STORE) and last.startswith("{") and last.endswith("}"):
-            found.setdefault(parent, []).append(template)
-    return {parent: members[0] for parent, members in found.items() if len(members) == 1}
+            found.setdefault(parent, {}).setdefault(template.rstrip("/"), template)
+    return {parent: next(iter(members.values())) for parent, members in found.items() if len(members) == 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -12,6 +12,9 @@ from verbguard.methods import METHODS
 from verbguard.routes import Kind
 
 __all__ = ["Action", "Policy", "Profile", "Replay", "action", "collection", "guarded", "item", "policy_of", "singleton"]
+
+KindWord = Literal["collection", "item", "singleton", "store", "action", "unknown"]
+ActionWord = Literal["off", "observe", "repair", "reject", "replace"]
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Word = TypeVar("Word", bound=StrEnum)
@@ -75,7 +78,7 @@ class Replay:
     max_response: int = 1 << 20  # answers above this are not kept, only that they happened
     authorize: Callable[[Any], Any] | None = None  # asked before each replay: a replay skips the handler's own checks
     fingerprint: Literal["bytes", "json"] = "bytes"  # json: members in another order are the same request
-    release: frozenset[int] = frozenset()  # further statuses after which the same key may run again
+    release: Collection[int] = frozenset()  # further statuses after which the same key may run again
 
     def __post_init__(self) -> None:
         for name in ("keyed", "keyless", "required"):
@@ -116,14 +119,14 @@ class Replay:
 class Policy:
     """What one route template promises. Every field left alone keeps what the guard infers."""
 
-    kind: Kind | None = None  # None: inferred from the route table
+    kind: Kind | KindWord | None = None  # None: inferred from the route table
     put: Literal["refuse", "allow"] = "refuse"  # allow: PUT really replaces this whole collection
-    methods: frozenset[str] = frozenset()  # methods that this route takes although the router does not show them
-    statuses: Mapping[str, frozenset[int]] = field(default_factory=dict)  # method -> its only 2xx and 3xx here
+    methods: Collection[str] = frozenset()  # methods that this route takes although the router does not show them
+    statuses: Mapping[str, Collection[int]] = field(default_factory=dict)  # method -> its only 2xx and 3xx here
     replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
     location: str | None = None  # template of what POST creates, filled from the JSON answer
-    accept_patch: tuple[str, ...] = ()  # media types of PATCH (RFC 5789 section 3.1), told in OPTIONS
-    rules: Mapping[str, Action] = field(default_factory=dict)  # rule id -> action, instead of the profile's
+    accept_patch: Sequence[str] = ()  # media types of PATCH (RFC 5789 section 3.1), told in OPTIONS
+    rules: Mapping[str, Action | ActionWord] = field(default_factory=dict)  # rule id -> action, instead of the profile's
 
     def __post_init__(self) -> None:
         put = object.__setattr__

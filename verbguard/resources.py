@@ -11,7 +11,7 @@ from verbguard.methods import METHODS, SAFE
 from verbguard.policy import Action, Policy, Profile, Replay
 from verbguard.routes import Kind, Route, bare
 from verbguard.rules import Finding, Rule, Target, When, catalogue
-from verbguard.rules.status import admitted, method_table
+from verbguard.rules.status import admitted, method_table, status_100_599
 
 if TYPE_CHECKING:
     from verbguard.plans import Guard
@@ -34,9 +34,11 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         self._method = method
 
     def __missing__(self, status: int) -> tuple[Judged, ...]:
-        found = tuple(judged for judged in self._rules if judged[0].concerns(self._method, status))
-        if 100 <= status <= 599:  # an app cannot make the table grow without end
-            self[status] = found
+        if not 100 <= status <= 599:
+            return tuple(judged for judged in self._rules if judged[0] is status_100_599)
+        found = self[status] = tuple(
+            judged for judged in self._rules if judged[0] is not status_100_599 and judged[0].concerns(self._method, status)
+        )
         return found
 
 
@@ -148,8 +150,6 @@ def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
         if rule is method_table:
             outside = frozenset(status for status in range(200, 600) if not admitted(target, status))
             judged = replace(rule, statuses=outside), judged[1]
-        elif rule.id == "status-100-599":
-            judged = replace(rule, statuses=frozenset(range(-1, 1000)) - frozenset(range(100, 600))), judged[1]
         found.append(judged)
     return found
 

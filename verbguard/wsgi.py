@@ -40,7 +40,22 @@ class _EnvironNames(dict[bytes, str]):
         return self.setdefault(name, environ_name(name))
 
 
+class _FieldNames(dict[str, bytes | None]):
+    """The other way round: an environ's key -> field name, or None for what is no field."""
+
+    def __missing__(self, key: str) -> bytes | None:
+        name = None
+        if key.startswith("HTTP_"):
+            name = key[5:].replace("_", "-").lower().encode("latin-1")
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            name = key.replace("_", "-").lower().encode("latin-1")
+        if len(self) < 2_000:  # clients choose names; they must not fill memory
+            self[key] = name
+        return name
+
+
 _ENVIRON = _EnvironNames()
+_FIELDS = _FieldNames()
 _DECIDING = {_ENVIRON[name]: name for name in DECIDING} | {"REMOTE_USER": b"remote-user"}
 
 
@@ -65,13 +80,12 @@ class WsgiRequest(Request):
 
     @property
     def headers(self) -> Headers:
-        found = []
-        for key, value in self.environ.items():
-            if key.startswith("HTTP_"):
-                found.append((key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")))
-            elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-                found.append((key.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")))
-        return found
+        names = _FIELDS
+        return [
+            (name, value.encode("latin-1"))
+            for key, value in self.environ.items()
+            if (name := names[key]) is not None and (value or key[:5] == "HTTP_")
+        ]
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:

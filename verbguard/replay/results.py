@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from verbguard.http import HOP_BY_HOP, Headers, Response, header, joined
 
 __all__ = ["kept", "readable", "stored_headers"]
@@ -11,7 +13,7 @@ __all__ = ["kept", "readable", "stored_headers"]
 _NOT_DONE = frozenset([307, 308, 401, 404, 405, 407, 408, 409, 411, 412, 413, 415, 417, 421, 423, 425, 428, 429, 431, 503])
 
 
-def kept(method: str, status: int, on_error: str | None, release: frozenset[int]) -> bool:
+def kept(method: str, status: int, on_error: str | None, release: Collection[int]) -> bool:
     """Whether an answer is the operation's result: kept for replay, rather than released so that a retry runs."""
     if status in _NOT_DONE or status in release:
         return False

@@ -54,13 +54,15 @@ class WerkzeugRouter:
         )
 
     def _loose(self, rule: Any) -> Route | None:
-        """A rule that is not strict about its slash takes the path without it as well."""
-        if rule.strict_slashes or not rule.rule.endswith("/") or rule.rule == "/":
+        """A rule that is not strict about its slash takes the path with and without it."""
+        if rule.strict_slashes or rule.rule == "/":
             return None
         route = self._routes[id(rule)]
+        slashed = route.template.endswith("/")
         return Route(
-            template=route.template.rstrip("/"),
+            template=route.template.rstrip("/") if slashed else route.template + "/",
             methods=route.methods,
+            types=route.types,
             endpoint=route.endpoint,
             exact=False,
             native=rule.rule,

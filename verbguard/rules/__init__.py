@@ -109,7 +109,7 @@ class Rule:
         """What is done when this rule speaks under a profile and a policy."""
         chosen = policy.rules.get(self.id)
         if chosen is not None:
-            return chosen
+            return Action(chosen)
         if profile is Profile.OBSERVE or (self.map_needed and not mapped):
             return Action.OBSERVE if self.default is not Action.OFF or self.strict is not Action.OFF else Action.OFF
         return self.default if profile is Profile.GUARD else self.strict

@@ -1,0 +1,112 @@
+"""What must hold in every state and at every step, in the words of the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from states.application import says
+from states.requests import Ask
+from states.world import DONE, RAN, SENT, WON, Answer, World
+
+Asks = Sequence[Ask]
+
+# After these faults a key's operation may take effect again although its method is not idempotent.
+REPEATED = frozenset(["cancelled", "unasked"])
+# After these an idempotent operation may run again.
+RERUN = REPEATED | {"crashed", "lapsed", "unsaved"}
+
+# They say that nothing was done, and are no results.
+NOT_DONE = (404, 409, 412, 422)
+
+
+class Broken(Exception):
+    """A promise that does not hold."""
+
+
+def won(asks: Asks, world: World, index: int) -> None:
+    """At most one run for a key while a lease lives; tokens only grow."""
+    identity = asks[index].identity
+    for other, process in enumerate(world.processes):
+        if other != index and asks[other].identity == identity and process.step in (WON, RAN):
+            if process.leased:
+                raise Broken(f"{index + 1} may run while the lease of {other + 1} for the same key lives")
+            if process.token >= world.processes[index].token:
+                raise Broken(f"{index + 1} won with a token that is not larger than that of {other + 1}")
+
+
+def ran(asks: Asks, world: World, index: int) -> None:
+    """A POST or PATCH takes effect once for a key, unless a run was cancelled or the store could not be asked."""
+    ask = asks[index]
+    if not ask.key or ask.method not in ("POST", "PATCH"):
+        return
+    runs = [
+        other
+        for other, process in enumerate(world.processes)
+        if process.effective and asks[other].identity == ask.identity and process.harm.isdisjoint(REPEATED)
+    ]
+    if len(runs) > 1:
+        raise Broken(f"{' and '.join(str(each + 1) for each in runs)} took effect with one key")
+
+
+def replayed(asks: Asks, world: World, index: int, winner: int) -> None:
+    """A replay is the answer of the latest run of the same operation by the same principal, and true of the state."""
+    ask, answer = asks[index], world.processes[index].answer
+    assert answer is not None
+    if ask.condition and not ask.key:
+        raise Broken(f"{index + 1} is conditional, has no key, and got a replay")
+    if answer.run is not None:
+        source = asks[answer.run]
+        if source.who != ask.who:
+            raise Broken(f"{index + 1} by {ask.who} got the answer to {answer.run + 1} by {source.who}")
+        if source != ask:
+            raise Broken(f"{index + 1} got the answer to another request, {answer.run + 1}")
+        if answer.run != winner:
+            raise Broken(f"{index + 1} got the answer of {answer.run + 1}, whose claim went to {winner + 1}")
+    if not ask.key and not says(ask, world.item):
+        raise Broken(f"{index + 1} is told that its PUT is in force, but the state is {world.item}")
+
+
+def refused(asks: Asks, world: World, index: int, rule: str) -> None:
+    """A key is another's only when another used it; nobody hears "unknown" of PUT and DELETE, or while a lease lives."""
+    ask = asks[index]
+    others = [other for other in range(len(asks)) if other != index and asks[other].identity == ask.identity]
+    if rule == "idem-key-reuse-422" and all(asks[other] == ask for other in others):
+        raise Broken(f"{index + 1} is refused for another request's key, but nobody sent another request with it")
+    if rule == "idem-outcome-unknown":
+        if ask.method not in ("POST", "PATCH"):
+            raise Broken(f"{index + 1} is idempotent and is not run again after a crash")
+        if any(world.processes[other].leased for other in others):
+            raise Broken(f"{index + 1} hears that nobody knows the outcome while a run has its lease")
+
+
+def answered(asks: Asks, world: World, index: int) -> None:
+    """Clients that send one key get one answer, unless a fault made the operation run again."""
+    ask, mine = asks[index], world.processes[index].answer
+    if not ask.key or not _is_result(mine):
+        return
+    twins = [process for process, theirs in zip(world.processes, asks, strict=True) if theirs == ask]
+    excuses = REPEATED if ask.method in ("POST", "PATCH") else RERUN
+    if any(not twin.harm.isdisjoint(excuses) for twin in twins):
+        return
+    for twin in twins:
+        theirs = twin.answer if twin.step in (DONE, SENT) else None
+        if _is_result(theirs) and not _equal(theirs, mine):
+            raise Broken(f"one key gets two answers: {theirs}, and {mine}")
+
+
+def _is_result(answer: Answer | None) -> TypeGuard[Answer]:
+    """Whether this answer belongs to its key: not a refusal by the guard, not "nothing was done"."""
+    return answer is not None and (answer.replayed or answer.run is not None) and answer.status not in NOT_DONE
+
+
+def _equal(one: Answer, other: Answer) -> bool:
+    """Of a run that raised, a replay tells only that it failed."""
+    return one.status == other.status and (one.run == other.run or one.status == 500)
+
+
+def in_turn(asks: Asks, world: World, turns: int) -> None:
+    """The first `turns` requests came one after the other; the state is what the last of them said."""
+    answer = world.processes[turns - 1].answer
+    if answer is not None and answer.status < 300 and not says(asks[turns - 1], world.item):
+        raise Broken(f"{turns} was the last to write, but the state is {world.item}")

@@ -1,0 +1,121 @@
+"""The requests that meet, and how each goes through the real Exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from verbguard import action, collection, item, singleton
+from verbguard.exchange import Exchange
+from verbguard.http import Request
+from verbguard.plans import Guard, Plan
+from verbguard.records import Claim
+
+ITEM = "/items/1"
+LABEL = "/items/1/label"
+WINDOW = 30.0  # seconds, the default of a declared item
+LEASE = 10.0
+
+POLICIES = {
+    "/items": collection(),
+    "/items/{id}": item(),
+    "/items/{id}/label": singleton(),
+    "/items/{id}:publish": action(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `condition` is an If-Match; `raises` says that the application fails after its effect."""
+
+    method: str
+    path: str
+    body: str = ""
+    key: str = ""
+    who: str = "alice"
+    condition: str = ""
+    raises: bool = False
+
+    @property
+    def identity(self) -> tuple[str, ...] | None:
+        """What makes two requests one operation, in the checker's own words; None for a request that is always new."""
+        if self.key:
+            return (self.who, self.key)
+        if self.method == "PUT" and not self.condition:
+            return (self.who, self.path, self.body)
+        return None
+
+    def __str__(self) -> str:
+        words = [self.method, self.path, self.body]
+        words += [f"key={self.key}"] if self.key else []
+        words += [f"if-match={self.condition}"] if self.condition else []
+        words += [f"by {self.who}"] if self.who != "alice" else []
+        words += ["(raises)"] if self.raises else []
+        return " ".join(filter(None, words))
+
+    def request(self) -> Request:
+        headers = [(b"authorization", self.who.encode()), (b"content-type", b"text/plain")]
+        if self.key:
+            headers.append((b"idempotency-key", self.key.encode()))
+        if self.condition:
+            headers.append((b"if-match", self.condition.encode()))
+        return Request(self.method, self.path, headers)
+
+
+A = Ask("PUT", ITEM, "A")
+B = Ask("PUT", ITEM, "B")
+A_BY_BOB = Ask("PUT", ITEM, "A", who="bob")
+A_IF_0 = Ask("PUT", ITEM, "A", condition="0")
+DELETE = Ask("DELETE", ITEM)
+PATCH = Ask("PATCH", ITEM, "patched")
+PUBLISH = Ask("POST", ITEM + ":publish", "published")
+NAME = Ask("PUT", LABEL, "name")
+CREATE = Ask("POST", "/items", "new")
+
+A_KEY = Ask("PUT", ITEM, "A", key="k")
+B_KEY = Ask("PUT", ITEM, "B", key="k")
+A_KEY_IF_0 = Ask("PUT", ITEM, "A", key="k", condition="0")
+DELETE_KEY = Ask("DELETE", ITEM, key="k")
+PATCH_KEY = Ask("PATCH", ITEM, "patched", key="k")
+CREATE_KEY = Ask("POST", "/items", "new", key="k")
+CREATE_BY_BOB = Ask("POST", "/items", "new", key="k", who="bob")
+RAISE_KEY = Ask("POST", ITEM + ":publish", "published", key="k", raises=True)
+
+KEYLESS = (A, B, A_BY_BOB, A_IF_0, DELETE, PATCH, PUBLISH, NAME, CREATE)
+KEYED = (A_KEY, B_KEY, A_KEY_IF_0, DELETE_KEY, PATCH_KEY, CREATE_KEY, CREATE_BY_BOB, RAISE_KEY)
+
+
+class Front:
+    """A guard for these routes, and the exchanges that it opens. An exchange is pure: it can be led to a moment again."""
+
+    def __init__(self, principal: Callable[[Any], Any] | None = None) -> None:
+        self.guard = Guard(POLICIES, principal=principal, observers=[lambda finding: None])
+        self.guard.compile()
+        self.guard.start(True)
+        self._plans: dict[tuple[str, str], Plan] = {}
+        self._claims: dict[Ask, Claim] = {}
+
+    def open(self, ask: Ask) -> Exchange:
+        """The exchange after its first moment, with its claim where it wants one."""
+        request = ask.request()
+        exchange = Exchange(self.guard, self._plan(request), request)
+        refused = exchange.open()
+        assert refused is None, f"{ask} is refused with {refused}"
+        if exchange.mode:
+            exchange.claim(ask.body.encode())
+        return exchange
+
+    def _plan(self, request: Request) -> Plan:
+        where = request.method, request.path
+        if where not in self._plans:
+            self._plans[where] = self.guard.settle(request)
+        return self._plans[where]
+
+    def claim(self, ask: Ask) -> Claim:
+        """The claim of such a request, for questions that change nothing in it."""
+        found = self._claims.get(ask)
+        if found is None:
+            found = self._claims[ask] = self.open(ask).claimed_as  # type: ignore[assignment]
+            assert found is not None
+        return found

@@ -1,0 +1,115 @@
+"""A scene: the requests that meet, with the real guard and the real store that they meet in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from states import application
+from states.promises import Broken
+from states.requests import Ask, Front
+from states.memory import Bench, Told
+from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
+from verbguard.exchange import Exchange
+from verbguard.records import Record, State, Won
+from verbguard.stores.memory import MemoryStore
+
+
+_SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
+_ENDLESS = frozenset(["crashed", "unsaved"])
+
+
+class Step(NamedTuple):
+    """What happened, the state that it led to, and the promise that it broke, if any."""
+
+    said: str
+    world: World
+    broken: str = ""
+
+
+class Scene:
+    """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
+
+    def __init__(self, asks: Sequence[Ask], front: Front, make: Callable[..., MemoryStore] = MemoryStore, turns: int = 0) -> None:
+        self.asks = asks
+        self.front = front
+        self.bench = Bench(make)
+        self.turns = turns
+        self.looks_first = hasattr(make, "take")
+        self.identities = list(dict.fromkeys(ask.identity for ask in asks if ask.identity is not None))
+
+    def beginning(self, item: application.Item, faults: int) -> World:
+        """The state before anything has happened."""
+        return World(self.bench.fresh, item, (Process(),) * len(self.asks), (-1,) * len(self.identities), faults)
+
+    def tell(self, world: World, what: Hashable, how: Callable[[Any], Any]) -> Told:
+        """Tell the store of this state something."""
+        return self.bench.tell(world.memory, what, how)
+
+    def may_begin(self, world: World, index: int) -> bool:
+        """Those that take turns wait for theirs. Of equal requests the first comes first: the others are its mirror images."""
+        if index and index < self.turns and world.processes[index - 1].step != DONE:
+            return False
+        ask = self.asks[index]
+        return all(world.processes[other].step != NEW for other in range(index) if self.asks[other] == ask)
+
+    def essence(self, world: World) -> World:
+        """The state without what no longer matters.
+
+        With a key it matters what a client heard, and why a twin may hear something else; to those that take turns it
+        matters when a client has its answer. Otherwise nobody sees it arrive.
+        """
+        processes = list(world.processes)
+        for index, process in enumerate(processes):
+            if not self.asks[index].key and process.step in _SETTLING:
+                step, answer = process.step, process.answer
+                if index >= self.turns:
+                    step, answer = DONE if step == KEPT else SENT if step == RAN and not process.token else step, None
+                status = process.status if step in (RAN, SENT) else 0
+                processes[index] = Process(step, process.token, status, False, process.leased, answer, process.harm & _ENDLESS)
+        return world._replace(processes=tuple(processes))
+
+    def says(self, index: int, said: str) -> str:
+        """A line of a counterexample."""
+        return f"{index + 1} {self.asks[index]}: {said}"
+
+    def place(self, index: int) -> int:
+        """Where this request's identity stands among `winners`."""
+        return self.identities.index(self.asks[index].identity)
+
+    def led(self, index: int, process: Process) -> Exchange:
+        """The exchange of a request that runs, led to the moment before its answer: exchanges are pure."""
+        exchange = self.front.open(self.asks[index])
+        if process.token:
+            exchange.claimed(Won(process.token))
+        else:
+            exchange.unprotected()
+        return exchange
+
+    def answered(self, index: int, process: Process, *, whole: bool = True) -> Exchange:
+        """The same after the application's answer, or after a first piece of it."""
+        exchange = self.led(index, process)
+        exchange.answered(process.status, application.fields(self.asks[index], process.status, index))
+        exchange.content(b"", not whole)
+        return exchange
+
+
+def checked(said: str, world: World, promise: Callable[..., None], *arguments: object) -> Step:
+    """The step, and whether it broke this promise."""
+    try:
+        promise(*arguments)
+    except Broken as broken:
+        return Step(said, world, str(broken))
+    return Step(said, world)
+
+
+def keep(store: MemoryStore, exchange: Exchange, record: Record | None) -> bool:
+    """What the adapters do with a record."""
+    claim = exchange.claimed_as
+    assert claim is not None
+    if record is None:
+        return store.release(claim, exchange.token)
+    try:
+        return store.save(claim, exchange.token, record)
+    except ValueError:
+        return store.save(claim, exchange.token, Record(record.status, [], b"", State.BROKEN))
