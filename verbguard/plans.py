@@ -308,7 +308,7 @@ class Guard:
         """Give a finding its context: which rule, on which route, what was done."""
         finding.rule = rule.id
         finding.action = action
-        finding.method = target.method[:_LONGEST]
+        finding.method = target.method[:_LONGEST] if target.method.isprintable() else "(no token)"
         finding.template = target.template if target.template[:1] in "/(*" else "(target)"
         if action in (Action.REJECT, Action.REPLACE):
             finding.status = finding.status or status
