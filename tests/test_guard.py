@@ -207,7 +207,7 @@ class Table:
         return None
 
 
-TEMPLATES = ("/items", "/items/{id}", "/items/{id}:publish", "/me", "/files/{path:path}")
+TEMPLATES = ("/items", "/items/{id}:publish", "/items/{id}", "/me", "/files/{path:path}")  # the first that matches wins
 
 
 def plan_of(path: str, policies: dict[str, Policy] | None = None, method: str = "PUT", **arguments: Any) -> Plan:
