@@ -58,7 +58,7 @@ POLICIES = {
     ),
     "PUT /customers/{id}": item(
         statuses={"PUT": {200, 204}, "PATCH": {200}},
-        replay=Replay(window=30, release={502}, on_error="keep", fingerprint="json", required=True, wait=2),  # type: ignore[arg-type]
+        replay=Replay(window=30, release={502}, on_error="keep", fingerprint="json", required=True, wait=2),
     ),
     "/me": singleton(),
     "/customers/{id}:publish": action(replay=None),

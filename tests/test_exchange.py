@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from verbguard import Action, Finding, Policy, Replay, action, collection, item
+from verbguard import Action, ConfigError, Finding, Policy, Replay, action, collection, item
 from verbguard.exchange import PENDING, Exchange
 from verbguard.http import Headers, Request, Response
 from verbguard.location import MAX_BYTES
 from verbguard.plans import Guard
 from verbguard.records import Busy, Clash, Done, Outcome, Record, State, Unknown, Won
 from verbguard.routes import Route, expression
+
+# How long an example takes is the machine's business.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # ---- an application as values
 
@@ -109,7 +113,7 @@ def ask(method: str, path: str, **fields: str) -> Request:
     return Request(method, path, [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()])
 
 
-def says(status: int, body: bytes = b"", **fields: str) -> Response:
+def says(status: int, body: bytes = b"", /, **fields: str) -> Response:
     return Response(status, [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()], body)
 
 
@@ -321,6 +325,42 @@ def test_a_route_overrides_its_profile(rules: dict[str, str], request_: Request,
         assert seen.response.status == (status if mine else talk(again(request_), answer).response.status)
 
 
+HONOURED: list[tuple[str, str, Request, Response, Outcome | None]] = [
+    ("put-no-collection", "repair", ask("PUT", "/status"), says(200), None),
+    ("put-no-collection", "replace", ask("PUT", "/status"), says(200), None),
+    ("put-content-range-400", "replace", ask("PUT", "/status", content_range="x"), says(200), None),
+    ("post-201-location", "reject", ask("POST", "/status"), says(201), None),
+    ("status-method-table", "reject", ask("PUT", "/status"), says(207), None),
+    ("idem-key-missing-400", "observe", ask("POST", "/status"), says(200), None),
+    ("idem-key-single", "observe", ask("POST", "/status", idempotency_key='"a", "b"'), says(200), None),
+    ("idem-key-format", "off", ask("POST", "/status", idempotency_key=""), says(200), None),
+    ("idem-key-reuse-422", "observe", ask("POST", "/status", idempotency_key="k"), says(200), Clash()),
+    ("idem-key-inflight-409", "observe", ask("POST", "/status", idempotency_key="k"), says(200), Busy(1.0)),
+    ("idem-outcome-unknown", "off", ask("POST", "/status", idempotency_key="k"), says(200), Unknown()),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "request_", "answer", "outcome"), HONOURED, ids=[f"{row[0]}-{row[1]}" for row in HONOURED]
+)
+def test_an_override_is_honoured_or_refused(
+    rule: str, asked: str, request_: Request, answer: Response, outcome: Outcome | None
+) -> None:
+    """A finding never says that something was done that was not: an action that a rule cannot take is a ConfigError."""
+    kind = "collection" if rule == "put-no-collection" else None
+    policy = Policy(kind=kind, rules={rule: asked}, replay=Replay(required=rule == "idem-key-missing-400"))  # type: ignore[dict-item,arg-type]
+    try:
+        seen = talk(again(request_), answer, policies={"/status": policy}, outcome=outcome)
+    except ConfigError as error:
+        assert rule in str(error) and asked in str(error)
+        return
+    done = seen.said(rule)
+    assert done is (None if asked == "off" else Action(asked))
+    assert (not seen.ran) is (done is Action.REJECT)
+    assert (seen.response.status == 500) is (done is Action.REPLACE)
+    assert (seen.response != answer) is (done in (Action.REJECT, Action.REPLACE, Action.REPAIR))
+
+
 def test_a_rule_that_is_off_says_nothing() -> None:
     """`off` is silence, `observe` is a finding."""
     for action_, heard in (("off", None), ("observe", Action.OBSERVE)):
@@ -330,7 +370,7 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 
 def test_a_route_has_statuses_of_its_own() -> None:
     """`statuses` replaces the table's 2xx and 3xx for one method of one route; errors stay with the table."""
-    policies = {"/status": Policy(statuses={"PUT": {200, 207}})}  # type: ignore[dict-item]
+    policies = {"/status": Policy(statuses={"PUT": {200, 207}})}
     for status, expected in ((207, 207), (200, 200), (204, 500), (404, 404), (201, 500)):
         seen = talk(ask("PUT", "/status"), says(status, b"x"), "strict", policies)
         assert seen.response.status == expected, status
@@ -540,8 +580,8 @@ MODES: list[tuple[str, Request, dict[str, Policy] | None, str]] = [
     ("PUT of an item", ask("PUT", "/items/1"), None, "keyless"),
     ("PUT of what is not known", ask("PUT", "/status"), None, ""),
     ("PUT of an action", ask("PUT", "/status"), {"/status": action()}, ""),
-    ("PUT of a singleton", ask("PUT", "/status"), {"/status": Policy(kind="singleton")}, "keyless"),  # type: ignore[arg-type]
-    ("PUT of a store", ask("PUT", "/status"), {"/status": Policy(kind="store")}, "keyless"),  # type: ignore[arg-type]
+    ("PUT of a singleton", ask("PUT", "/status"), {"/status": Policy(kind="singleton")}, "keyless"),
+    ("PUT of a store", ask("PUT", "/status"), {"/status": Policy(kind="store")}, "keyless"),
     ("PUT with If-Match", ask("PUT", "/items/1", if_match='"a"'), None, ""),
     ("PUT with If-None-Match", ask("PUT", "/items/1", if_none_match="*"), None, ""),
     ("PUT with If-Unmodified-Since", ask("PUT", "/items/1", if_unmodified_since="x"), None, ""),

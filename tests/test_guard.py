@@ -224,11 +224,11 @@ KINDS: list[tuple[str, dict[str, Policy] | None, Kind]] = [
     ("/files/a/b", None, Kind.UNKNOWN),
     ("/nowhere", None, Kind.UNKNOWN),
     ("/items", {"/items": singleton()}, Kind.SINGLETON),
-    ("/items", {"/items": Policy(kind="unknown")}, Kind.UNKNOWN),  # type: ignore[arg-type]
+    ("/items", {"/items": Policy(kind="unknown")}, Kind.UNKNOWN),
     ("/items/1", {"/items": singleton()}, Kind.ITEM),
     ("/items/1:publish", {"/items/{id}:publish": action()}, Kind.ACTION),
     ("/me", {"/me": singleton()}, Kind.SINGLETON),
-    ("/files/a/b", {"/files/{path:path}": Policy(kind="store")}, Kind.STORE),  # type: ignore[arg-type]
+    ("/files/a/b", {"/files/{path:path}": Policy(kind="store")}, Kind.STORE),
     ("/items", {"/items": Policy(replay=None)}, Kind.COLLECTION),
     ("/items", {"POST /items": collection()}, Kind.COLLECTION),
 ]
@@ -245,7 +245,7 @@ REFUSED = [
     (None, True),
     ({"/items": collection()}, True),
     ({"/items": collection(put="allow")}, False),
-    ({"/items": Policy(kind="unknown")}, False),  # type: ignore[arg-type]
+    ({"/items": Policy(kind="unknown")}, False),
     ({"/items": collection(rules={"put-no-collection": "observe"})}, False),
     ({"PUT /items": Policy(put="allow")}, False),
     ({"POST /items": collection(put="allow")}, True),
@@ -294,7 +294,7 @@ def test_a_method_s_policy_is_its_own() -> None:
 
 def test_a_default_kind_is_for_routes_without_a_policy() -> None:
     """A default that declares a kind declares it for every route that has no policy of its own."""
-    default = Policy(kind="singleton")  # type: ignore[arg-type]
+    default = Policy(kind="singleton")
     assert plan_of("/me", {"/items": collection()}, default=default).target.kind is Kind.SINGLETON
     assert plan_of("/items", {"/items": collection()}, default=default).target.kind is Kind.COLLECTION
 

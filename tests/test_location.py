@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from verbguard.http import Headers, Request
@@ -16,6 +16,10 @@ from verbguard.location import derive, safe
 from verbguard.policy import collection
 from verbguard.routes import Kind
 from verbguard.rules import Answer, Target
+
+# How long an example takes is the machine's business.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ROUTES = re.compile(r"/customers/[^/]+|/shops/[^/]+/orders/[^/]+|/customers|/about")
 

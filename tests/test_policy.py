@@ -79,7 +79,7 @@ VALUES: list[tuple[str, Callable[[], Any], list[str]]] = [
     ("a bound below zero", lambda: Replay(max_response=-1), ["max_response", "-1"]),
     ("a bound as text", lambda: Replay(max_request="1M"), ["max_request", "1M"]),  # type: ignore[arg-type]
     ("release as one number", lambda: Replay(release=503), ["release", "503"]),  # type: ignore[arg-type]
-    ("release of no status", lambda: Replay(release={42}), ["release", "42"]),  # type: ignore[arg-type]
+    ("release of no status", lambda: Replay(release={42}), ["release", "42"]),
     ("a decorator without a policy", lambda: guarded(item), ["guarded", "item"]),  # type: ignore[arg-type]
     ("a decorator around an endpoint", lambda: guarded(lambda: None), ["guarded", "Policy"]),  # type: ignore[arg-type]
 ]
@@ -158,7 +158,7 @@ def test_a_declared_kind_may_be_said_once() -> None:
 
 # ---- values
 
-DEFAULTS = {
+DEFAULTS: dict[str, object] = {
     "keyed": True,
     "keyless": None,
     "required": False,
@@ -206,7 +206,7 @@ CONSTRUCTORS = [(collection, Kind.COLLECTION), (item, Kind.ITEM), (singleton, Ki
 @pytest.mark.parametrize(("constructor", "kind"), CONSTRUCTORS, ids=[kind.value for _, kind in CONSTRUCTORS])
 def test_constructors_are_policies_of_a_kind(constructor: Callable[..., Policy], kind: Kind) -> None:
     """`item(...)` is `Policy(kind="item", ...)`."""
-    assert constructor() == Policy(kind=kind) == Policy(kind=kind.value)  # type: ignore[arg-type]
+    assert constructor() == Policy(kind=kind) == Policy(kind=kind.value)
     assert constructor(replay=None, put="allow") == Policy(kind=kind, replay=None, put="allow")
 
 
@@ -217,7 +217,7 @@ SPELLINGS = [
     (item(accept_patch=["a/b"]), item(accept_patch=("a/b",))),
     (item(rules={"put-no-collection": "off"}), item(rules={"put-no-collection": Action.OFF})),
     (item(replay={"window": 5}), item(replay=Replay(window=5.0))),
-    (item(replay=Replay(release=[503])), item(replay=Replay(release=frozenset({503})))),  # type: ignore[arg-type]
+    (item(replay=Replay(release=[503])), item(replay=Replay(release=frozenset({503})))),
 ]
 
 

@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from verbguard import item
@@ -26,6 +26,10 @@ from verbguard.replay import (
     request_digest,
     stored_headers,
 )
+
+# How long an example takes is the machine's business.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # ---- keys
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from verbguard.http import Request
 from verbguard.plans import Guard
 from verbguard.policy import collection, item
 from verbguard.routes import Kind, Route, RouteMap, bare, infer_kinds, parameters, shape
+
+# How long an example takes is the machine's business.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 COLL, ITEM, NONE = Kind.COLLECTION, Kind.ITEM, Kind.UNKNOWN
 

@@ -164,7 +164,12 @@ class Answering:
                 continue
             if rule.absent is not None and header(self.headers, rule.absent) is not None:
                 continue
-            finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
+            try:
+                finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
+            except Exception:
+                # the effect has happened: a rule that fails has nothing to say, and the client gets the app's answer
+                self.guard.fault("GET")
+                continue
             if finding is None:
                 continue
             spoken.add(rule.id)

@@ -248,6 +248,7 @@ class _Serving(Serving):
             answer = self.open()
         except Exception:
             return await self.middleware.faulty(self.scope, self.receive_inner, self.send_inner)
+        self.wary()
         if answer is None and self.mode:
             message = await self.receive_inner()
             if message["type"] != "http.request":
@@ -268,8 +269,7 @@ class _Serving(Serving):
         if answer is not None:
             self.close_spool()
             return await reply(self.send_inner, answer)
-        if self.touch is not None and not self.token:
-            self.store.start(self.touch)
+        self.begin_touch()
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -277,9 +277,8 @@ class _Serving(Serving):
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
-            if self.touch is not None and not isinstance(error, Exception):
-                # a cancelled run may have left a thread behind that still writes
-                self.store.linger(self.touch)
+            if not isinstance(error, Exception):
+                self.linger()
             self.abandon(error)
             raise
         finally:
@@ -354,18 +353,15 @@ class _Serving(Serving):
 
     def _end(self) -> None:
         """The app has returned, whatever became of its answer."""
-        touch, store = self.touch, self.store
         if self.token:
             self.let_go()
             if not self.settled_at:
                 self.abandon(None)
-            if touch is not None and self.mode == "keyed" and monotonic() - self.settled_at > LATE:
-                # The app went on after its answer, and may have changed something since. What a PUT without a key still
-                # does is its own, and leaves the state that its answer tells.
-                store.start(touch)
-                store.end(touch)
-        elif touch is not None:
-            store.end(touch)
+            # What a PUT without a key still does after its answer is its own, and leaves the state that its answer tells.
+            if self.mode == "keyed" and monotonic() - self.settled_at > LATE:
+                self.touch_again()
+        else:
+            self.end_touch()
         self.close_spool()
 
     async def receive(self) -> Message:
@@ -404,11 +400,10 @@ class _Serving(Serving):
             if not self.untouched:
                 return await self._content(message)
             if message.get("more_body", False):
-                self.content(message.get("body", b""), True)
+                self.passed(message.get("body", b""), True)
             else:
-                self.content(message.get("body", b""), False)
-                if self.token and not self.settled_at:
-                    self.keep(self.record())
+                self.passed(message.get("body", b""), False)
+                self.commit()
         elif kind == "http.response.start":
             try:
                 self.answered(message["status"], message.get("headers", ()))
@@ -464,7 +459,7 @@ class _Serving(Serving):
         if self.replaced is not None or self.again:
             return
         piece, more = message.get("body", b""), message.get("more_body", False)
-        out = self.content(piece, more)
+        out = self.passed(piece, more)
         if self.replaced is not None:
             return await self._replace(self.replaced)
         if self.holding is not Content.NONE:

@@ -244,13 +244,12 @@ class Exchange(Answering):
             original_status=record.status,
         )
 
-    def store_down(self, error: Exception) -> Response | None:
-        """The store does not answer: a required key is refused, anything else runs unprotected, and both are said."""
+    def store_down(self) -> Response | None:
+        """The store does not answer: a required key is refused, anything else runs unprotected."""
         if self.mode == "keyed" and self.plan.replay.required:
             return self._refuse(
                 replaying.STORE_DOWN, 503, "The key cannot be honoured now. Try again later.", [(b"retry-after", b"5")]
             )
-        self.say(replaying.UNPROTECTED, f"The replay store failed: {error}", Action.OBSERVE, 0)
         self.unprotected()
         return None
 

@@ -53,6 +53,9 @@ class Guard:
             if not callable(observer):
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
         check_rules("default", self.default)
+        self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
+        replays = [policy.replay for policy in (*self.policies.values(), self.default) if policy.replay is not None]
+        self.longest_window = max([30.0, *(replay.window for replay in replays)])
         self.keyless = True  # off where other writers may not share the store
         self.ages = False  # whether anything here needs to know that a state has changed
         self.principals: dict[tuple[bytes, bytes], bytes] = {}

@@ -8,7 +8,6 @@ from typing import Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
-from verbguard.policy import Action
 from verbguard.records import Outcome, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
@@ -37,12 +36,58 @@ class Serving(Exchange):
             return None
         return self.ask_again(lambda: self.store.claim(claim))
 
+    def wary(self) -> None:
+        """After a failure of the store nothing keyless is replayed for one window: it may not have heard of a write."""
+        if self.mode == "keyless" and self.guard.trusted_from and monotonic() < self.guard.trusted_from:
+            self.say(replaying.UNPROTECTED, "The replay store failed a moment ago.")
+            self.unprotected()
+
+    def distrust(self, error: Exception) -> None:
+        """The store did not do its work."""
+        self.guard.trusted_from = monotonic() + self.guard.longest_window
+        self.say(replaying.UNPROTECTED, f"The replay store failed: {error!r}")
+
+    def begin_touch(self) -> None:
+        """A request without a claim starts."""
+        if self.touch is not None and not self.token:
+            try:
+                self.store.start(self.touch)
+            except Exception as error:
+                self.touch = None
+                self.distrust(error)
+
+    def end_touch(self) -> None:
+        """A request without a claim is over."""
+        if self.touch is not None:
+            try:
+                self.store.end(self.touch)
+            except Exception as error:
+                self.distrust(error)
+
+    def touch_again(self) -> None:
+        """The app went on after its answer was recorded, and may have changed something since."""
+        if self.touch is not None:
+            try:
+                self.store.start(self.touch)
+                self.store.end(self.touch)
+            except Exception as error:
+                self.distrust(error)
+
+    def linger(self) -> None:
+        """The run was cut off, and a thread of it may still write."""
+        if self.touch is not None:
+            try:
+                self.store.linger(self.touch)
+            except Exception as error:
+                self.distrust(error)
+
     def ask_again(self, claim: Callable[[], Outcome]) -> Outcome | None:
         """The store's word, or what its failure means for this request."""
         try:
             return claim()
         except Exception as error:
-            self.refusal = self.store_down(error)
+            self.distrust(error)
+            self.refusal = self.store_down()
             return None
 
     def hold(self) -> None:
@@ -57,7 +102,24 @@ class Serving(Exchange):
     def commit(self) -> None:
         """The answer is complete: keep it, or let the claim go."""
         if self.token and not self.settled_at:
-            self.keep(self.record())
+            try:
+                record = self.record()
+            except Exception:
+                self.guard.fault("GET")
+                again = self.request.method in ("PUT", "DELETE")
+                record = None if again else Record(self.status, [], b"", State.BROKEN)
+            self.keep(record)
+
+    def passed(self, piece: bytes, more: bool) -> bytes:
+        """`content`, and where that fails all that the app has said so far, as it said it."""
+        try:
+            return self.content(piece, more)
+        except Exception:
+            held, self.held = self.held, b""
+            self.unjudged(self.status)
+            self.dropping = False
+            self.finished = not more
+            return held + piece
 
     def abandon(self, error: BaseException | None) -> None:
         """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
@@ -86,7 +148,7 @@ class Serving(Exchange):
             if not kept:
                 self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
         except Exception as error:
-            self.say(replaying.UNPROTECTED, f"The answer could not be kept: {error}", Action.OBSERVE)
+            self.distrust(error)
 
     def close_spool(self) -> None:
         """Give the file of a large request back."""

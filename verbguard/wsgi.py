@@ -305,6 +305,7 @@ class _Serving(Serving):
             answer = self.open()
         except Exception:
             return self.middleware.faulty(environ, self._start)
+        self.wary()
         if answer is None and self.mode:
             content = self._read(environ)
             if content is None:
@@ -389,9 +390,7 @@ class _Serving(Serving):
     # ---- the app
 
     def _serve(self, environ: Environ) -> Iterable[bytes]:
-        touch = self.touch
-        if touch is not None and not self.token:
-            self.store.start(touch)
+        self.begin_touch()
         original = {**environ} if self.request.method == "HEAD" else None
         try:
             result = self.middleware.app(environ, self.start_response)
@@ -443,7 +442,7 @@ class _Serving(Serving):
     def _whole(self, result: list[bytes] | tuple[bytes, ...]) -> Iterable[bytes]:
         """An answer that is all there: recorded before it is handed over, and handed over as it came."""
         last = len(result) - 1
-        out = [self.content(piece, index < last) for index, piece in enumerate(result)] or [self.content(b"", False)]
+        out = [self.passed(piece, index < last) for index, piece in enumerate(result)] or [self.passed(b"", False)]
         if self.replaced is not None:
             return self._replacement()
         self._release_hold()
@@ -524,7 +523,7 @@ class _Serving(Serving):
 
     def write(self, piece: bytes) -> None:
         """The write callable of PEP 3333, into the same stream of pieces."""
-        out = self.content(piece, True)
+        out = self.passed(piece, True)
         if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
         if out and self._write is not None:
@@ -534,7 +533,7 @@ class _Serving(Serving):
     def piece(self, piece: bytes) -> bytes:
         """One piece of the app's iterable; returns what of it may be sent now."""
         last = self.last(piece)
-        out = self.content(piece, not last)
+        out = self.passed(piece, not last)
         if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
         if last:
@@ -549,7 +548,7 @@ class _Serving(Serving):
         if not self.status:
             self.abandon(None)
             return ()
-        out = b"" if self.finished else self.content(b"", False)
+        out = b"" if self.finished else self.passed(b"", False)
         if self.replaced is not None and not self._answered:
             return self._replacement()
         self._release_hold()
@@ -566,8 +565,8 @@ class _Serving(Serving):
             self.let_go()
             if not self.settled_at:
                 self.abandon(None)
-        elif self.touch is not None:
-            self.store.end(self.touch)
+        else:
+            self.end_touch()
 
 
 class _Body:

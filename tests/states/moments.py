@@ -98,9 +98,7 @@ def _runs(scene: Scene, world: World, index: int, process: Process) -> Step:
     adrift = process.step == ADRIFT
     after = world.at(
         index,
-        process._replace(
-            step=DONE if adrift else RAN, status=status, effective=status < 400 or ask.raises and status == 500
-        ),
+        process._replace(step=DONE if adrift else RAN, status=status, effective=status < 400 or ask.raises and status == 500),
         item=item,
     )
     said = f"{'is still at work, and ' if adrift else ''}runs: {status}, the state is {item}"

@@ -6,14 +6,13 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from states import application
+from states.memory import Bench, Told
 from states.promises import Broken
 from states.requests import Ask, Front
-from states.memory import Bench, Told
 from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
 from verbguard.exchange import Exchange
 from verbguard.records import Record, State, Won
 from verbguard.stores.memory import MemoryStore
-
 
 _SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
 _ENDLESS = frozenset(["crashed", "unsaved"])
@@ -30,7 +29,9 @@ class Step(NamedTuple):
 class Scene:
     """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
 
-    def __init__(self, asks: Sequence[Ask], front: Front, make: Callable[..., MemoryStore] = MemoryStore, turns: int = 0) -> None:
+    def __init__(
+        self, asks: Sequence[Ask], front: Front, make: Callable[..., MemoryStore] = MemoryStore, turns: int = 0
+    ) -> None:
         self.asks = asks
         self.front = front
         self.bench = Bench(make)
