@@ -54,7 +54,10 @@ def _braces(template: str) -> str:
 
 
 def check_rules(where: str, policy: Policy) -> None:
+    """Raises ConfigError for a rule that does not exist, or an action that it cannot take."""
     known = catalogue()
-    for rule in policy.rules:
-        if rule not in known:
-            raise ConfigError(f"{where}: there is no rule {rule!r}: {nearest(rule, known)}")
+    for id, action in policy.rules.items():
+        if id not in known:
+            raise ConfigError(f"{where}: there is no rule {id!r}: {nearest(id, known)}")
+        if action not in known[id].actions:
+            raise ConfigError(f"{where}: rules.{id} = {str(action)!r}: {nearest(str(action), map(str, known[id].actions))}")

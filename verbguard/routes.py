@@ -110,7 +110,7 @@ def infer_kinds(templates: Iterable[str]) -> dict[str, tuple[Kind, str]]:
     kinds: dict[str, tuple[Kind, str]] = {}
     for found, template in by_shape.items():
         parent, slash, last = found.rpartition("/")
-        if slash and last == "{}" and parent in by_shape and not parent.endswith("}"):
+        if slash and last == "{}" and parent in by_shape and parent and not parent.endswith("}"):
             kinds[found] = (Kind.ITEM, f"a member of {by_shape[parent]}")
             kinds[parent] = (Kind.COLLECTION, f"{template} adds one parameter to it")
     nothing = (Kind.UNKNOWN, "nothing in the route table says")

@@ -105,6 +105,14 @@ class Rule:
     routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
     map_needed: bool = False  # without the application's routes it only observes
 
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The actions that this rule can take; a policy may choose among them."""
+        own = {self.default, self.strict}
+        if self.when is When.REPLAY and Action.REPAIR not in own:
+            return frozenset(own)  # they are the answers of replay itself: to be without them is to be without replay
+        return frozenset({Action.OFF, Action.OBSERVE, *own})
+
     def action(self, profile: Profile, policy: Policy, mapped: bool = True) -> Action:
         """What is done when this rule speaks under a profile and a policy."""
         chosen = policy.rules.get(self.id)
