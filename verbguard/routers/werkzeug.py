@@ -34,14 +34,20 @@ class WerkzeugRouter:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._routes: dict[int, Route] = {}
+        self._loose_routes: dict[int, Route | None] = {}
         self._methods: frozenset[str] = frozenset()
 
     def routes(self) -> list[Route]:
+        """A rule is one and the same Route whenever it is read: two threads may read the table at once."""
         rules = [rule for rule in self._app.url_map.iter_rules() if not rule.websocket and not rule.build_only]
-        self._routes = {id(rule): self._route(rule) for rule in rules}
+        known = self._routes
+        self._routes = {id(rule): known.get(id(rule)) or self._route(rule) for rule in rules}
         self._methods = frozenset(method for rule in rules for method in rule.methods or ())
-        found = list(self._routes.values())
-        return found + [loose for rule in rules if (loose := self._loose(rule)) is not None]
+        for rule in rules:
+            if id(rule) not in self._loose_routes:
+                self._loose_routes[id(rule)] = self._loose(rule)
+        loose = (self._loose_routes[id(rule)] for rule in rules)
+        return [*self._routes.values(), *(route for route in loose if route is not None)]
 
     def _route(self, rule: Any) -> Route:
         return Route(
