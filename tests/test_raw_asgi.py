@@ -317,3 +317,31 @@ def test_guard_is_a_function_whatever_was_imported_before(first: str) -> None:
     use = "verbguard.guard(lambda environ, start_response: [])"
     program = f"{first}\nimport verbguard\n{use}\nfrom verbguard import guard\nguard.__code__"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_fields_that_can_be_read_once_reach_the_app(method: str) -> None:
+    """The standard promises an iterable of iterables; what the guard reads first is still there for the app, and the server."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append([(name, value) for name, value in scope["headers"]])
+        start = {"type": "http.response.start", "status": 200, "headers": iter([iter((b"x-one", b"1"))])}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [(name, value) for name, value in message["headers"]]
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": "/things/1", "query_string": b"", "http_version": "1.1"}
+    scope["headers"] = iter([iter((b"host", b"a")), iter((b"x-two", b"2"))])
+    guarded = verbguard.guard(app, policies={"/things/{id}": verbguard.item()})
+    await guarded(scope, receive, send)
+    assert seen == [[(b"host", b"a"), (b"x-two", b"2")]]
+    assert sent[0]["headers"] == [(b"x-one", b"1")]

@@ -53,6 +53,7 @@ class AsgiRequest(Request):
         self.prefix = prefix
         self.query = scope.get("query_string", b"")
         self._fields = None
+        scope["headers"] = pairs(scope["headers"])
 
     def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
@@ -167,7 +168,7 @@ class GuardMiddleware:
         except Exception:
             await self.faulty(scope, receive, send)
             return
-        if not plan.light or plan.watches and not plan.watches.isdisjoint([name for name, _ in scope["headers"]]):
+        if not plan.light or plan.watches and not plan.watches.isdisjoint(names_of(scope)):
             await self._guarded(plan, AsgiRequest(scope, path, prefix), receive, send)
             return
 
@@ -206,6 +207,19 @@ class GuardMiddleware:
             await self.app(scope, receive, send)
         else:
             await reply(send, answer)
+
+
+def names_of(scope: Scope) -> list[bytes]:
+    """The names of a request's fields."""
+    headers = scope["headers"] = pairs(scope["headers"])
+    return [name for name, _ in headers]
+
+
+def pairs(headers: Any) -> Headers:
+    """Fields that can be read again: by the standard they are an iterable of iterables, and some can be read once only."""
+    if type(headers) is list and (not headers or type(headers[0]) in (tuple, list)):
+        return headers
+    return [(name, value) for name, value in headers]
 
 
 def below(path: str, prefix: str) -> str:
@@ -405,8 +419,12 @@ class _Serving(Serving):
                 self.passed(message.get("body", b""), False)
                 self.commit()
         elif kind == "http.response.start":
+            given = message.get("headers", ())
+            headers = pairs(given)
+            if headers is not given:
+                message = {**message, "headers": headers}
             try:
-                self.answered(message["status"], message.get("headers", ()))
+                self.answered(message["status"], headers)
             except Exception:
                 self.unjudged(message["status"])
             if not self.untouched:

@@ -87,14 +87,13 @@ def _speaks_asgi(app: Any) -> bool:
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
-        signature = None
-    if signature is not None:
-        for arguments, asgi in (((None, None), False), ((None, None, None), True)):
-            try:
-                signature.bind(*arguments)
-            except TypeError:
-                continue
-            return asgi
+        return False  # servers ask ASGI apps for their signature too, so that what has none to show is a WSGI app
+    for arguments, asgi in (((None, None), False), ((None, None, None), True)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return asgi
     raise ConfigError(
         f"guard({app!r}): neither (environ, start_response) nor (scope, receive, send) fits; wrap it yourself with "
         "verbguard.wsgi.GuardMiddleware or verbguard.asgi.GuardMiddleware"

@@ -32,10 +32,10 @@ def _unlocked(scene: Scene, world: World) -> None:
             scene.bench.now += seconds
             return store.claim(claim)  # noqa: B023 - called at once
 
-        soon = scene.tell(world, ("soon", ask), lambda store: later(store, LEASE + 1.0)).answer  # noqa: B023
+        soon = scene.bench.ask(world.memory, ("soon", ask), lambda store: later(store, LEASE + 1.0))  # noqa: B023
         if type(soon) is Busy:
             raise Broken(f"the key of {ask} is still busy after a lease in which nobody ran")
-        late = scene.tell(world, ("late", ask), lambda store: later(store, LEASE + claim.keep + 1.0)).answer  # noqa: B023
+        late = scene.bench.ask(world.memory, ("late", ask), lambda store: later(store, LEASE + claim.keep + 1.0))  # noqa: B023
         if not isinstance(late, Won):
             raise Broken(f"the key of {ask} is still {type(late).__name__} after all its time")
 
@@ -57,5 +57,5 @@ def _replays_again(scene: Scene, world: World) -> None:
                 and type(store.claim(claim)) is Done  # noqa: B023
             )
 
-        if not scene.tell(world, ("twice", ask), twice).answer:
+        if not scene.bench.ask(world.memory, ("twice", ask), twice):
             raise Broken(f"all is quiet, and {ask} is not replayed")
