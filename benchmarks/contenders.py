@@ -116,7 +116,9 @@ def untouched_asgi(app: ASGIApp) -> ASGIApp:
     from verbguard.asgi import GuardMiddleware
     from verbguard.rules import CATALOGUE
 
-    idle = Policy(kind=Kind.UNKNOWN, replay=None, rules=dict.fromkeys(CATALOGUE, Action.OFF))
+    idle = Policy(
+        kind=Kind.UNKNOWN, replay=None, rules={rule.id: Action.OFF for rule in CATALOGUE.values() if Action.OFF in rule.actions}
+    )
     return GuardMiddleware(app, policies=dict.fromkeys(TEMPLATES, idle))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from verbguard.http import Headers, Request, Response, header
+from verbguard.http import CONTENT_FIELDS, Headers, Request, Response, header
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
 from verbguard.plans import Guard
@@ -103,7 +103,7 @@ class Answering:
                     self.opaque = True
                     self.capturing = False
             elif self.touch is not None and status < 400:
-                path = path_named(value)
+                path = path_named(value, self.request)
                 if path is not None:
                     self.touch.name(path)
 
@@ -195,12 +195,21 @@ class Answering:
             if finding.answer is not None:
                 self.replaced = finding.answer
                 return
-            if finding.drop:
-                self.headers = [pair for pair in self.headers if pair[0].lower() not in finding.drop]
+            drop = finding.drop | CONTENT_FIELDS if finding.set_status == 204 else finding.drop
+            if drop:
+                self.headers = [pair for pair in self.headers if pair[0].lower() not in drop]
             if finding.add:
+                self._changed(finding.add)
                 self.headers = self._exposed([*self.headers, *finding.add])
             if finding.set_status:
                 self.status = finding.set_status
+
+    def _changed(self, added: Headers) -> None:
+        """A Location that the guard derived names a resource that this request made, or made anew."""
+        value = header(added, b"location")
+        path = path_named(value, self.request) if value is not None and self.touch is not None else None
+        if path is not None and self.touch is not None and self.request.method != "PUT":
+            self.touch.name(path)
 
     def content(self, piece: bytes, more: bool) -> bytes:
         """One piece of the app's content; returns what of it may be sent now. Empty while the head is held."""

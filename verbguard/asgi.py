@@ -14,6 +14,7 @@ from verbguard.http import Headers, Request, Response, quoted_path, single, with
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome, Record
+from verbguard.replay import CREDENTIAL
 from verbguard.resources import Plan
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
@@ -38,8 +39,6 @@ WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a 
 
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
-LATE = 0.001  # seconds that an app may need to return after its last piece without having done anything else
-
 
 class AsgiRequest(Request):
     """A request as the scope shows it."""
@@ -58,7 +57,7 @@ class AsgiRequest(Request):
     def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         for name, value in self.scope["headers"]:
-            if name in names:
+            if name in names or CREDENTIAL[name]:
                 if name in found:
                     value = single(self.scope["headers"])[name]
                 found[name] = value
@@ -266,10 +265,10 @@ class _Serving(Serving):
         if answer is None and self.mode:
             message = await self.receive_inner()
             if message["type"] != "http.request":
-                return None
+                return await reply(self.send_inner, self.incomplete())
             if message.get("more_body", False):
                 if not await self._read(message):
-                    return None  # the content is incomplete, so nothing may run
+                    return await reply(self.send_inner, self.incomplete())
             else:
                 self._messages = message
             outcome = self.ask(message.get("body", b"") if self.spool is None else self.spool.content)
@@ -372,7 +371,7 @@ class _Serving(Serving):
             if not self.settled_at:
                 self.abandon(None)
             # What a PUT without a key still does after its answer is its own, and leaves the state that its answer tells.
-            if self.mode == "keyed" and monotonic() - self.settled_at > LATE:
+            if self.mode == "keyed":
                 self.touch_again()
         else:
             self.end_touch()
@@ -491,7 +490,7 @@ class _Serving(Serving):
                 self.finished = True
                 await self._out({"type": "http.response.body", "body": b"", "more_body": False})
                 raise _HeadIsOut
-            return None
+            out = b""  # the app still hears whether its client is there
         if out is not piece or "body" not in message:
             message = {**message, "body": out, "more_body": more}
         await self._out(message)

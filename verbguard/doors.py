@@ -85,7 +85,7 @@ def _speaks_asgi(app: Any) -> bool:
     if inspect.iscoroutinefunction(inspect.unwrap(app)) or inspect.iscoroutinefunction(call):
         return True
     try:
-        signature = inspect.signature(app)
+        signature = inspect.signature(app, follow_wrapped=False)
     except (TypeError, ValueError):
         return False  # servers ask ASGI apps for their signature too, so that what has none to show is a WSGI app
     for arguments, asgi in (((None, None), False), ((None, None, None), True)):

@@ -17,6 +17,7 @@ from verbguard.policy import Action
 from verbguard.reach import touch_of
 from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Unknown, Won
 from verbguard.replay import (
+    CREDENTIAL,
     CREDENTIALS,
     IDEMPOTENCY_KEY,
     KEYED_EXTRAS,
@@ -151,7 +152,7 @@ class Exchange(Answering):
             who = guard.principal(request)
             return None if who is None or who == "" or who == b"" else sha256(fields_of(who)).digest()[:16]
         certificate = request.client_certificate
-        credentials = [field for field in self.marks.items() if field[0] in CREDENTIALS]
+        credentials = [field for field in self.marks.items() if CREDENTIAL[field[0]]]
         if certificate is None and len(credentials) == 1:
             return guard.principals.get(credentials[0]) or guard.remember(credentials[0], principal_of(credentials))
         return principal_of(credentials, certificate)
@@ -174,7 +175,7 @@ class Exchange(Answering):
             digest = sha256(head + b"\n")
             digest.update(content)
             print_ = digest.digest()
-        ident = self.principal + self.key if keyed else print_
+        ident = self.guard.scope + (self.principal + self.key if keyed else print_)
         keep = replay.keep if keyed else plan.window
         claim = self.claimed_as = Claim(ident, print_, self.touch, not keyed, plan.reruns, replay.lease, keep)
         return claim

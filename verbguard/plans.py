@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from hashlib import sha256
+from inspect import iscoroutinefunction
 from typing import Any
 
 from verbguard.declarations import check_rules, checked, declared_routes
@@ -44,6 +46,8 @@ class Guard:
         self.default = default or Policy()
         if principal is not None and not callable(principal):
             raise ConfigError(f"principal = {principal!r}: a callable that takes the request")
+        if principal is not None and iscoroutinefunction(principal):
+            raise ConfigError(f"principal = {principal!r}: a plain function; who asks is told by the request itself")
         self.principal = principal
         if not isinstance(observers, Iterable):
             raise ConfigError(f"observers = {observers!r}: a sequence of callables")
@@ -53,6 +57,8 @@ class Guard:
             if not callable(observer):
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
         check_rules("default", self.default)
+        self.scope = b""
+        self.known: frozenset[str] = frozenset()
         self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
         replays = [policy.replay for policy in (*self.policies.values(), self.default) if policy.replay is not None]
         self.longest_window = max([30.0, *(replay.window for replay in replays)])
@@ -85,8 +91,11 @@ class Guard:
         self._kinds = infer_kinds(dict.fromkeys(templates))
         self._declare(routes)
         self._children = _children(self._kinds)
+        # guards of one app share records where they share a store; those of two apps never do
+        self.scope = sha256("\n".join(sorted(templates)).encode("utf-8", "surrogatepass")).digest()[:8]
         self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
         self._stateful = self._with_state()
+        self.known = frozenset().union(*(route.takes or () for route in routes))
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
         if self._started:
@@ -176,6 +185,8 @@ class Guard:
         if self.router is None:
             return routes or self.map.settle(_plain(request.path))
         certain = bool(routes) and all(route.exact for route in routes)
+        if "\n" in request.path:
+            return self.router.matching(request)  # routers differ in what they make of a line feed at the end
         if certain and self.router.declared_order:
             return routes
         alone = len({(shape(route.template), route.types) for route in routes}) == 1
@@ -284,6 +295,8 @@ class Guard:
 
     def remember(self, credential: tuple[bytes, bytes], principal: bytes) -> bytes:
         """Keep the digest of a credential that will come again; a full memory is emptied, so that it stays one."""
+        if len(credential[1]) > 1_024:
+            return principal
         if len(self.principals) >= 4096:
             self.principals.clear()
         self.principals[credential] = principal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from verbguard.http import Request
 from verbguard.records import Touch, lineage
@@ -19,6 +19,8 @@ def touch_of(request: Request, plan: Plan, marks: Mapping[bytes, bytes]) -> Touc
     target, above = lineage(path)
     ages = (*above, target) if plan.climbs else (target,)
     sweeps: tuple[str, ...] = (target,) if plan.sweeps else ()
+    if plan.scatters and len(above) > 1:
+        sweeps += (above[-1],)  # what an unknown route below a collection does, it may do to the members
     if ":" in path or b"destination" in marks:
         for named in _also(path, marks.get(b"destination")):
             here, higher = lineage(named)
@@ -40,12 +42,13 @@ def _also(path: str, destination: bytes | None) -> Iterator[str]:
 _PLAIN_PATH = re.compile(rb"/(?!/)[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
 
 
-def path_named(reference: bytes) -> str | None:
-    """The decoded path that a URI reference names, or None."""
+def path_named(reference: bytes, request: Request | None = None) -> str | None:
+    """The decoded path that a URI reference names, or None; a relative one needs the request."""
     if _PLAIN_PATH.fullmatch(reference):
         return reference.decode("ascii")
     try:
-        path = unquote(urlsplit(reference.decode("latin-1")).path)
+        text = reference.decode("latin-1")
+        path = unquote(urlsplit(urljoin(request.prefix + request.path, text) if request is not None else text).path)
     except ValueError:
         return None
     return path if path.startswith("/") else None

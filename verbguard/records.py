@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from enum import IntEnum
 from struct import Struct
 
@@ -51,21 +53,36 @@ class Touch:
 _LINEAGES: dict[str, tuple[str, tuple[str, ...]]] = {"": ("", ())}
 
 
+_LONGEST, _DEEPEST = 2_048, 32  # characters and segments of a path that are told apart; longer ones share a generation
+
+
 def lineage(path: str) -> tuple[str, tuple[str, ...]]:
     """(the canonical path, its ancestors from the root down): `/items/07` is `/items/7` below `("", "/items")`."""
     parent, _, last = path.rpartition("/")
     found = _LINEAGES.get(parent)
     if found is None:
-        found = lineage(parent)
+        found = _lineage_of(parent)
         if len(_LINEAGES) > 4096:  # parents repeat; a stream of ever new ones must not fill memory
             _LINEAGES.clear()
-            _LINEAGES[""] = ("", ())
         _LINEAGES[parent] = found
-    if not last:
-        return found
-    here, above = found
-    plain = last.isdecimal() and last.isascii() and last[0] != "0"
-    return f"{here}/{last if plain else canonical(last)}", (*above, here)
+    return _below(found, last)
+
+
+def _lineage_of(path: str) -> tuple[str, tuple[str, ...]]:
+    found: tuple[str, tuple[str, ...]] = ("", ())
+    for segment in path[:_LONGEST].split("/")[:_DEEPEST]:
+        found = _below(found, segment)
+    return found
+
+
+def _below(above: tuple[str, tuple[str, ...]], segment: str) -> tuple[str, tuple[str, ...]]:
+    if segment in ("", "."):
+        return above
+    here, higher = above
+    if segment == "..":
+        return (higher[-1], higher[:-1]) if higher else above
+    plain = segment.isdecimal() and segment.isascii() and segment[0] != "0"
+    return f"{here}/{segment if plain else canonical(segment[:_LONGEST])}", (*higher, here)
 
 
 def whole(path: str) -> Touch:
@@ -74,15 +91,26 @@ def whole(path: str) -> Touch:
     return Touch(here, above, (*above, here), (here,))
 
 
+_TRUTHS = dict.fromkeys(("true", "yes", "on", "t", "y"), "1") | dict.fromkeys(("false", "no", "off", "f", "n"), "0")
+_UUID = re.compile(r"(?:urn:uuid:)?\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?")
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[t ].*)?")
+
+
 def canonical(segment: str) -> str:
     """One spelling for the spellings that converters take for one value: `07`, `+7` and `7.0` are 7, a UUID has no dashes."""
-    if segment.isascii() and segment.isalnum() and segment[0] != "0" and segment.islower() or segment.isdecimal():
-        return segment.lstrip("0") or "0"
     folded = segment.strip().casefold()
+    if folded.isascii() and folded.isalpha():
+        return _TRUTHS.get(folded, folded)
+    if (uuid := _UUID.fullmatch(folded)) is not None:
+        return "".join(uuid.groups())
+    if (date := _DATE.fullmatch(folded)) is not None:
+        return date[1].replace("-", "")
     try:
-        number = float(folded.replace("_", ""))
-        return str(int(number)) if number == int(number) else str(number)
-    except (ValueError, OverflowError):
+        number = Decimal(folded)
+        if number.is_finite() and number == number.to_integral_value() and abs(number.adjusted()) < 100:
+            return str(int(number))
+        return str(number.normalize())
+    except ArithmeticError:
         return "".join(filter(str.isalnum, folded)).lstrip("0") or folded
 
 
@@ -188,11 +216,14 @@ class Record:
         lines = b"\n".join([name + b":" + value for name, value in headers])
         if lines.count(b"\n") >= (len(headers) or 1):
             raise ValueError("a field line holds a line feed")
+        for name, _ in headers:
+            if b":" in name:
+                raise ValueError("the name of a field holds a colon")
         return b"".join((prefix, _HEAD.pack(_VERSION, self.state, self.status, len(lines)), lines, self.body))
 
     @classmethod
     def unpack(cls, data: bytes, start: int = 0) -> Record:
-        """The record that `parts` made, read from `start`. Raises ValueError for anything else."""
+        """The record that `pack` made, read from `start`. Raises ValueError for anything else."""
         if len(data) < start + _HEAD.size:
             raise ValueError("a record is longer than this")
         version, state, status, length = _HEAD.unpack_from(data, start)
@@ -200,7 +231,12 @@ class Record:
         if version != _VERSION or len(data) < body:
             raise ValueError(f"not a record of version {_VERSION}")
         lines = data[start + _HEAD.size : body]
-        headers: Headers = [tuple(line.split(b":", 1)) for line in lines.split(b"\n")] if lines else []  # type: ignore[misc]
+        headers: Headers = []
+        for line in lines.split(b"\n") if lines else ():
+            name, colon, value = line.partition(b":")
+            if not colon:
+                raise ValueError("a field line without a colon")
+            headers.append((name, value))
         return cls(status, headers, data[body:], State(state))
 
     def response(self) -> Response:

@@ -75,6 +75,7 @@ class Plan:
         "refused",
         "replay",
         "reruns",
+        "scatters",
         "strict_keys",
         "sweeps",
         "target",
@@ -118,6 +119,7 @@ class Plan:
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
         self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
         self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
+        self.scatters = self.unsafe and target.kind in (Kind.UNKNOWN, Kind.ACTION)
         self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
         self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
@@ -206,6 +208,7 @@ class Resource:
         if not allowed:
             return frozenset()
         allowed.add("OPTIONS")
+        allowed -= {"TRACE", "CONNECT"} - {name for policy in self.policies.values() for name in policy.methods}
         if "GET" in allowed:
             allowed.add("HEAD")
         put = self.policies.get("PUT", self.policies[""])
@@ -230,6 +233,7 @@ class Resource:
             kind=self.kind,
             policy=self.policies.get(method, self.policies[""]),
             allow=self.allow,
+            known=self._guard.known,
             mapped=self._guard.router is not None,
             child=child,
             resolves=self._resolves,

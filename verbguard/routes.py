@@ -217,7 +217,7 @@ def _finder(root: dict[Any, Any]) -> Callable[[str], Any]:
         for segment in path.split("/")[1:]:
             below = node.get(segment)
             if below is None:
-                if not segment:
+                if not segment or segment[-1] == "\n":
                     return None
                 below = node.get(None)
                 if below is None:

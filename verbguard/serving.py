@@ -112,6 +112,8 @@ class Serving(Exchange):
 
     def passed(self, piece: bytes, more: bool) -> bytes:
         """`content`, and where that fails all that the app has said so far, as it said it."""
+        if type(piece) is not bytes:
+            piece = bytes(piece)  # a buffer may be used again by the app while this is kept
         try:
             return self.content(piece, more)
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import isawaitable
 from io import BytesIO
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from verbguard.http import Headers, Request, Response, environ_name, quoted_path
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
+from verbguard.replay import CREDENTIAL
 from verbguard.resources import Plan
 from verbguard.routes import Router
 from verbguard.rules import Content, Finding
@@ -56,7 +58,20 @@ class _FieldNames(dict[str, bytes | None]):
 
 _ENVIRON = _EnvironNames()
 _FIELDS = _FieldNames()
-_DECIDING = {_ENVIRON[name]: name for name in DECIDING} | {"REMOTE_USER": b"remote-user"}
+
+
+class _Deciding(dict[str, bytes | None]):
+    """An environ's key -> the name of a field that decides something, or None."""
+
+    def __missing__(self, key: str) -> bytes | None:
+        name = _FIELDS[key]
+        found = name if name is not None and CREDENTIAL[name] else None
+        if len(self) < 2_000:
+            self[key] = found
+        return found
+
+
+_DECIDING = _Deciding({_ENVIRON[name]: name for name in DECIDING} | {"REMOTE_USER": b"remote-user"})
 
 
 class WsgiRequest(Request):
@@ -70,7 +85,7 @@ class WsgiRequest(Request):
         self.path = path
         self._prefix = prefix
         self._path_info = environ.get("PATH_INFO")
-        self.query = environ.get("QUERY_STRING", "").encode("latin-1")
+        self.query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
 
     @property
     def prefix(self) -> str:  # type: ignore[override]
@@ -93,7 +108,8 @@ class WsgiRequest(Request):
 
     def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
         environ = self.environ
-        return {_DECIDING[key]: environ[key].encode("latin-1") for key in environ if key in _DECIDING}
+        deciding = _DECIDING
+        return {name: environ[key].encode("latin-1") for key in environ if (name := deciding[key]) is not None}
 
     def get(self, name: bytes) -> bytes | None:
         value = self.environ.get(_ENVIRON[name])
@@ -383,6 +399,8 @@ class _Serving(Serving):
         assert authorize is not None
         try:
             allowed = authorize(self.request)
+            if isawaitable(allowed):
+                raise ConfigError("replay.authorize is a coroutine function, and WSGI cannot wait for it")
         except Exception:
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
@@ -628,6 +646,8 @@ class _Body:
             finally:
                 serving._end()
                 serving.close_spool()
+                if serving.mode != "keyless" and hasattr(self._result, "close"):
+                    serving.touch_again()  # what the app does when it is closed comes after its answer
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -45,8 +45,7 @@ def _replays_again(scene: Scene, world: World) -> None:
     if any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
         return  # a run whose end was never heard of may go on for ever
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
-        claim = scene.front.open(ask).claimed_as
-        assert claim is not None
+        claim = scene.front.claim(ask)
 
         def twice(store: MemoryStore) -> bool:
             scene.bench.now += WINDOW + LEASE + 1.0

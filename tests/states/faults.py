@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator
+from typing import NoReturn, cast
 
 from states.memory import Told
 from states.moments import starts
 from states.requests import LEASE, WINDOW
-from states.scene import Scene, Step, keep
+from states.scene import Scene, Step
 from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, STARTED, WAITING, WON, Answer, Process, World
 from verbguard.errors import StoreError
+from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
 
 
@@ -25,15 +28,31 @@ def strikes(scene: Scene, world: World, index: int, process: Process) -> Iterato
         yield _cancelled(scene, world, index, process, halfway=False)
     if step == RAN and process.token and not scene.asks[index].raises:
         yield _cancelled(scene, world, index, process, halfway=True)
+        run = scene.answered(index, process)
+        run.store = DOWN
+        run.commit()
+        assert not run.saved
         hurt = process.hurt("unsaved", step=KEPT, token=0, answer=Answer(process.status, index))
         yield _struck(scene, world, index, "the store fails when its answer is saved", hurt)
     if step == NEW and scene.may_begin(world, index) or step == WAITING:
-        exchange = scene.front.open(scene.asks[index])
-        if exchange.mode:
-            refused = exchange.store_down(StoreError("the store is down"))
-            assert refused is None and not exchange.mode
+        run = scene.front.open(scene.asks[index])
+        if run.mode:
+            run.store = DOWN
+            assert run.ask(run.body) is None and run.refusal is None and not run.mode
             said = "FAULT: the store fails when it is asked; the request starts all the same"
             yield starts(scene, world, index, process.hurt("unasked"), said)
+
+
+class _Down:
+    """A store that does not answer."""
+
+    def _fails(self, *arguments: object) -> NoReturn:
+        raise StoreError("the store is down")
+
+    claim = save = release = _fails
+
+
+DOWN = cast(Store, _Down())
 
 
 def _struck(scene: Scene, world: World, index: int, said: str, hurt: Process, told: Told | None = None) -> Step:
@@ -42,16 +61,14 @@ def _struck(scene: Scene, world: World, index: int, said: str, hurt: Process, to
 
 def _cancelled(scene: Scene, world: World, index: int, process: Process, *, halfway: bool) -> Step:
     """The task ends and lets go of what it holds. Before its effect, a thread may be left that still writes."""
-    exchange = scene.answered(index, process, whole=False) if halfway else scene.led(index, process)
-    touch = exchange.touch
-    assert touch is not None
 
     def let_go(store: MemoryStore) -> None:
-        store.linger(touch)
-        if process.token:
-            keep(store, exchange, exchange.failed(cancelled=True))
-        else:
-            store.end(touch)
+        run = scene.answered(index, process, whole=False) if halfway else scene.led(index, process)
+        run.store = store
+        run.linger()
+        run.abandon(CancelledError())
+        if not process.token:
+            run.end_touch()
 
     told = scene.tell(world, ("cancel", index, process.token, process.status if halfway else 0), let_go)
     hurt = process.hurt("cancelled", step=DONE if process.step == RAN else ADRIFT, token=0, leased=False)

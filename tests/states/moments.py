@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 from states import application, promises
 from states.memory import Told
-from states.scene import Scene, Step, checked, keep
+from states.requests import Run
+from states.scene import Scene, Step, checked
 from states.world import ADRIFT, DONE, KEPT, LOOKED, NEW, RAN, SENT, STARTED, WAITING, WON, Answer, Process, World
-from verbguard.exchange import Exchange
 from verbguard.http import Response, header
-from verbguard.records import Busy, Done, Won
+from verbguard.records import Busy, Done, Outcome, Won
+from verbguard.stores.memory import MemoryStore
 
 
 def moments(scene: Scene, world: World, index: int, process: Process) -> Iterator[Step]:
@@ -40,30 +41,35 @@ def moments(scene: Scene, world: World, index: int, process: Process) -> Iterato
 
 def _begins(scene: Scene, world: World, index: int, process: Process) -> Step:
     ask = scene.asks[index]
-    exchange = scene.front.open(ask)
-    claim = exchange.claimed_as
-    if claim is None:
+    run = scene.front.open(ask)
+    if not run.mode:
         return starts(scene, world, index, process, "starts")
+
+    def claims(store: MemoryStore) -> Outcome | None:
+        run.store = store
+        return run.ask(run.body)
+
     if process.step == LOOKED:
-        return _judged(scene, world, index, exchange, scene.tell(world, ("take", ask), lambda store: store.take(claim)))
-    told = scene.tell(world, ("claim", ask), lambda store: store.claim(claim))
+        claim = scene.front.claim(ask)
+        return _judged(scene, world, index, run, scene.tell(world, ("take", ask), lambda store: store.take(claim)))
+    told = scene.tell(world, ("claim", ask), claims)
     if scene.looks_first and isinstance(told.answer, Won):
         return Step(scene.says(index, "looks, and finds no record"), world.at(index, process._replace(step=LOOKED)))
-    return _judged(scene, world, index, exchange, told)
+    return _judged(scene, world, index, run, told)
 
 
-def _judged(scene: Scene, world: World, index: int, exchange: Exchange, told: Told) -> Step:
+def _judged(scene: Scene, world: World, index: int, run: Run, told: Told) -> Step:
     """What the store's word means for the request."""
     asks, process, outcome = scene.asks, world.processes[index], told.answer
     if isinstance(outcome, Won):
-        exchange.claimed(outcome)
+        run.claimed(outcome)
         place, winners = scene.place(index), world.winners
-        after = world.at(index, process._replace(step=WON, token=exchange.token, leased=True), told)
+        after = world.at(index, process._replace(step=WON, token=run.token, leased=True), told)
         after = after._replace(winners=(*winners[:place], index, *winners[place + 1 :]))
         return checked(scene.says(index, "claims, and wins"), after, promises.won, asks, after, index)
-    if type(outcome) is Busy and exchange.patience:
+    if type(outcome) is Busy and run.patience:
         return Step(scene.says(index, "claims, and waits"), world.at(index, process._replace(step=WAITING), told))
-    response = exchange.claimed(outcome)
+    response = run.claimed(outcome)
     assert response is not None, f"{outcome} is no answer to {asks[index]}"
     answer = _read(response)
     after = world.at(index, process._replace(step=DONE, answer=answer), told)
@@ -86,9 +92,13 @@ def _read(response: Response) -> Answer:
 def starts(scene: Scene, world: World, index: int, process: Process, said: str) -> Step:
     """A run without a claim begins."""
     ask = scene.asks[index]
-    touch = scene.front.open(ask).touch
-    assert touch is not None
-    told = scene.tell(world, ("start", ask), lambda store: store.start(touch))
+
+    def start(store: MemoryStore) -> None:
+        run = scene.front.led(ask, 0)
+        run.store = store
+        run.begin_touch()
+
+    told = scene.tell(world, ("start", ask), start)
     return Step(scene.says(index, said), world.at(index, process._replace(step=STARTED), told))
 
 
@@ -107,17 +117,20 @@ def _runs(scene: Scene, world: World, index: int, process: Process) -> Step:
 
 def _keeps(scene: Scene, world: World, index: int, process: Process) -> Step:
     """The answer is complete, or the application raised: the store hears of it before the client does."""
-    if scene.asks[index].raises and process.status == 500:
-        exchange = scene.led(index, process)
-        record = exchange.failed()
-    else:
-        exchange = scene.answered(index, process)
-        record = exchange.record()
-    what = ("keep", index, process.token, process.status)
-    told = scene.tell(world, what, lambda store: keep(store, exchange, record))
+
+    def keeps(store: MemoryStore) -> str:
+        raised = scene.asks[index].raises and process.status == 500
+        run = scene.led(index, process) if raised else scene.answered(index, process)
+        run.store = store
+        if raised:
+            run.abandon(RuntimeError())
+        else:
+            run.commit()
+        return f"{'saves its answer' if run.saved else 'is over'}{', too late' if 'idem-lease-lost' in run.said else ''}"
+
+    told = scene.tell(world, ("keep", index, process.token, process.status), keeps)
     done = process._replace(step=KEPT, token=0, leased=False, answer=Answer(process.status, index))
-    said = f"{'releases its claim' if record is None else 'saves its answer'}{'' if told.answer else ', too late'}"
-    return Step(scene.says(index, said), world.at(index, done, told))
+    return Step(scene.says(index, told.answer), world.at(index, done, told))
 
 
 def _sends(scene: Scene, world: World, index: int, process: Process) -> Step:
@@ -128,7 +141,10 @@ def _sends(scene: Scene, world: World, index: int, process: Process) -> Step:
 
 
 def _ends(scene: Scene, world: World, index: int, process: Process) -> Step:
-    touch = scene.answered(index, process).touch
-    assert touch is not None
-    told = scene.tell(world, ("end", index, process.status), lambda store: store.end(touch))
+    def end(store: MemoryStore) -> None:
+        run = scene.answered(index, process)
+        run.store = store
+        run.end_touch()
+
+    told = scene.tell(world, ("end", index, process.status), end)
     return Step(scene.says(index, "ends"), world.at(index, process._replace(step=DONE), told))

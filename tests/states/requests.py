@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from verbguard import action, collection, item, singleton
-from verbguard.exchange import Exchange
+from verbguard import Action, Finding, action, collection, item, singleton
 from verbguard.http import Request
-from verbguard.plans import Guard, Plan
-from verbguard.records import Claim
+from verbguard.plans import Guard
+from verbguard.records import Claim, Won
+from verbguard.resources import Plan
+from verbguard.rules import Rule
+from verbguard.serving import Serving
 
 ITEM = "/items/1"
 LABEL = "/items/1/label"
@@ -86,8 +88,21 @@ KEYLESS = (A, B, A_BY_BOB, A_IF_0, DELETE, PATCH, PUBLISH, NAME, CREATE)
 KEYED = (A_KEY, B_KEY, A_KEY_IF_0, DELETE_KEY, PATCH_KEY, CREATE_KEY, CREATE_BY_BOB, RAISE_KEY)
 
 
+class Run(Serving):
+    """A request on its way through the guard, as far as the adapters go without messages."""
+
+    def __init__(self, guard: Guard, plan: Plan, request: Request, content: bytes) -> None:
+        super().__init__(guard, plan, request)
+        self.body = content
+        self.said: set[str] = set()
+
+    def say(self, rule: Rule, message: str, action: Action = Action.OBSERVE, status: int = 0) -> Finding:
+        self.said.add(rule.id)
+        return super().say(rule, message, action, status)
+
+
 class Front:
-    """A guard for these routes, and the exchanges that it opens. An exchange is pure: it can be led to a moment again."""
+    """A guard for these routes, and the exchanges that it opens."""
 
     def __init__(self, principal: Callable[[Any], Any] | None = None) -> None:
         self.guard = Guard(POLICIES, principal=principal, observers=[lambda finding: None])
@@ -96,15 +111,13 @@ class Front:
         self._plans: dict[tuple[str, str], Plan] = {}
         self._claims: dict[Ask, Claim] = {}
 
-    def open(self, ask: Ask) -> Exchange:
-        """The exchange after its first moment, with its claim where it wants one."""
+    def open(self, ask: Ask) -> Run:
+        """The exchange after its first moment."""
         request = ask.request()
-        exchange = Exchange(self.guard, self._plan(request), request)
-        refused = exchange.open()
+        run = Run(self.guard, self._plan(request), request, ask.body.encode())
+        refused = run.open()
         assert refused is None, f"{ask} is refused with {refused}"
-        if exchange.mode:
-            exchange.claim(ask.body.encode())
-        return exchange
+        return run
 
     def _plan(self, request: Request) -> Plan:
         where = request.method, request.path
@@ -112,10 +125,19 @@ class Front:
             self._plans[where] = self.guard.settle(request)
         return self._plans[where]
 
+    def led(self, ask: Ask, token: int) -> Run:
+        """The exchange of a request that runs, led anew to the moment before its answer: it is pure."""
+        run = self.open(ask)
+        if token:
+            run.claim(run.body)
+            run.claimed(Won(token))
+        else:
+            run.unprotected()
+        return run
+
     def claim(self, ask: Ask) -> Claim:
         """The claim of such a request, for questions that change nothing in it."""
-        found = self._claims.get(ask)
-        if found is None:
-            found = self._claims[ask] = self.open(ask).claimed_as  # type: ignore[assignment]
-            assert found is not None
-        return found
+        if ask not in self._claims:
+            run = self.open(ask)
+            self._claims[ask] = run.claim(run.body)
+        return self._claims[ask]

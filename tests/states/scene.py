@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from states import application
 from states.memory import Bench, Told
 from states.promises import Broken
-from states.requests import Ask, Front
+from states.requests import Ask, Front, Run
 from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
-from verbguard.exchange import Exchange
-from verbguard.records import Record, State, Won
 from verbguard.stores.memory import MemoryStore
 
 _SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
@@ -78,21 +76,16 @@ class Scene:
         """Where this request's identity stands among `winners`."""
         return self.identities.index(self.asks[index].identity)
 
-    def led(self, index: int, process: Process) -> Exchange:
-        """The exchange of a request that runs, led to the moment before its answer: exchanges are pure."""
-        exchange = self.front.open(self.asks[index])
-        if process.token:
-            exchange.claimed(Won(process.token))
-        else:
-            exchange.unprotected()
-        return exchange
+    def led(self, index: int, process: Process) -> Run:
+        """The exchange of a request that runs, at the moment before its answer."""
+        return self.front.led(self.asks[index], process.token)
 
-    def answered(self, index: int, process: Process, *, whole: bool = True) -> Exchange:
+    def answered(self, index: int, process: Process, *, whole: bool = True) -> Run:
         """The same after the application's answer, or after a first piece of it."""
-        exchange = self.led(index, process)
-        exchange.answered(process.status, application.fields(self.asks[index], process.status, index))
-        exchange.content(b"", not whole)
-        return exchange
+        run = self.led(index, process)
+        run.answered(process.status, application.fields(self.asks[index], process.status, index))
+        run.passed(b"", not whole)
+        return run
 
 
 def checked(said: str, world: World, promise: Callable[..., None], *arguments: object) -> Step:
@@ -102,15 +95,3 @@ def checked(said: str, world: World, promise: Callable[..., None], *arguments: o
     except Broken as broken:
         return Step(said, world, str(broken))
     return Step(said, world)
-
-
-def keep(store: MemoryStore, exchange: Exchange, record: Record | None) -> bool:
-    """What the adapters do with a record."""
-    claim = exchange.claimed_as
-    assert claim is not None
-    if record is None:
-        return store.release(claim, exchange.token)
-    try:
-        return store.save(claim, exchange.token, record)
-    except ValueError:
-        return store.save(claim, exchange.token, Record(record.status, [], b"", State.BROKEN))

@@ -9,10 +9,11 @@ from __future__ import annotations
 from verbguard.replay.fingerprints import KEYED_EXTRAS, PRECONDITIONS, keyed_head, keyless_head, request_digest
 from verbguard.replay.keys import IDEMPOTENCY_KEY, MAX_KEY, KeyProblem, parse_key
 from verbguard.replay.multipart import is_multipart
-from verbguard.replay.principals import CREDENTIALS, fields_of, principal_of
+from verbguard.replay.principals import CREDENTIAL, CREDENTIALS, fields_of, principal_of
 from verbguard.replay.results import kept, readable, stored_headers
 
 __all__ = [
+    "CREDENTIAL",
     "CREDENTIALS",
     "IDEMPOTENCY_KEY",
     "KEYED_EXTRAS",

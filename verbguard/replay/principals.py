@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
-__all__ = ["CREDENTIALS", "SECRETS", "fields_of", "principal_of"]
+__all__ = ["CREDENTIAL", "CREDENTIALS", "SECRETS", "fields_of", "principal_of"]
 
 
 # Fields that prove who is asking.
@@ -51,6 +52,26 @@ _IDENTITIES = frozenset(
 # A request's principal is one digest of all of these that it carries together.
 CREDENTIALS = SECRETS | _IDENTITIES
 
+# Nobody can list what every vendor calls its key; a name that sounds like one is one. The price is at most a retry that runs.
+_SOUNDS = re.compile(
+    rb"(?:^|[-_.])(?:access|account|api-?key|auth\w*|bearer|credentials?|customer|identity|jwt|key|org|organi[sz]ation|"
+    rb"passw\w*|secret|session\w*|sid|signature|tenant|token|user|userid)(?:[-_.](?:id|name|email))?$"
+)
+_NOT_ONE = re.compile(rb"idempotency|csrf|xsrf|websocket|cache|surrogate|agent|trace|content|range|method|control")
+
+
+class _Credential(dict[bytes, bool]):
+    """Field name -> whether it says who is asking; worked out when a name is first seen."""
+
+    def __missing__(self, name: bytes) -> bool:
+        found = name in CREDENTIALS or (_SOUNDS.search(name) is not None and _NOT_ONE.search(name) is None)
+        if len(self) < 2_000:  # clients choose names; they must not fill memory
+            self[name] = found
+        return found
+
+
+CREDENTIAL = _Credential()
+
 SESSION_COOKIES = frozenset(
     [b"session", b"sessionid", b"session_id", b"sid", b"connect.sid", b"phpsessid", b"jsessionid", b"asp.net_sessionid"]
 )
@@ -80,7 +101,9 @@ def _session_of(cookies: bytes) -> bytes:
 
 
 def fields_of(value: Any) -> bytes:
-    """What a principal callable may return, as the bytes that enter the digest."""
+    """What a principal callable may return, as the bytes that enter the digest. Raises TypeError for anything else."""
+    if not isinstance(value, (bytes, str, int)):
+        raise TypeError(f"a principal is a text or bytes, not {value!r}")
     if isinstance(value, bytes):
         return value
     return str(value).encode("utf-8", "surrogatepass")

@@ -54,7 +54,8 @@ class WerkzeugRouter:
             template=_template(rule),
             methods=None if rule.methods is None else frozenset(rule.methods),
             endpoint=self._app.view_functions.get(rule.endpoint),
-            types=" ".join(str(converter.regex) for converter in rule._converters.values()),
+            types=f"{rule.host or ''} {rule.subdomain or ''} "
+            + " ".join(str(converter.regex) for converter in rule._converters.values()),
             exact=not rule._converters and rule.subdomain in (None, "") and not rule.host,
             native=rule.rule,
         )
@@ -100,7 +101,7 @@ class WerkzeugRouter:
     def _adapter(self, request: Request) -> Any:
         environ = getattr(request, "environ", None)
         if environ is not None:
-            return self._app.url_map.bind_to_environ(environ, server_name=self._app.config.get("SERVER_NAME"))
+            return self._app.create_url_adapter(self._app.request_class(environ))
         return self._app.url_map.bind("localhost", script_name=request.prefix or "/", path_info=request.path)
 
     def native_allow(self, routes: Sequence[Route], method: str) -> str | None:
@@ -117,7 +118,8 @@ def _template(rule: Any) -> str:
         if dynamic:
             converter = rule._converters.get(data)
             out += "{" + data + ("}" if converter is None or converter.part_isolating else ":path}")
-        elif data != "|":
+        elif data == "|":
+            out = ""  # what stands before it is the host
+        else:
             out += data
-    out = out.partition("|")[2] if "|" in out else out
     return out if out.startswith("/") else "/" + out

@@ -77,7 +77,8 @@ class Target:
     kind: Kind
     policy: Policy
     allow: frozenset[str]  # every method that the resource takes; empty when nothing is known
-    mapped: bool  # whether the application's routes are known at all
+    known: frozenset[str] = frozenset()  # every method that any route of the application takes
+    mapped: bool = True  # whether the application's routes are known at all
     child: str | None = None  # the template of this collection's members
     resolves: Callable[[str], bool] = field(default=lambda path: False, repr=False)  # does GET find something there?
 

@@ -15,7 +15,12 @@ OVERRIDE_FIELDS = frozenset([b"x-http-method-override", b"x-http-method", b"x-me
 
 
 def _unknown(target: Target, method: str) -> bool:
-    return method not in REGISTERED and method not in target.allow and method not in target.policy.methods
+    return (
+        method not in REGISTERED
+        and method not in target.known
+        and method not in target.allow
+        and method not in target.policy.methods
+    )
 
 
 @rule(

@@ -26,6 +26,8 @@ _OVERHEAD = 120  # bytes that CPython spends on an entry beside its two values: 
 _SHIFT = 20
 _RUNNING = (1 << _SHIFT) - 1
 
+_MOST = 50_000  # paths whose generations are remembered at once
+
 _BATCH = 2_000  # records dropped by one sweep: a claim must not pay for a whole day's expiry
 
 
@@ -102,15 +104,17 @@ class MemoryStore:
                 return Clash()
             return Done(Record.unpack(held, _STORED.size))
         assert isinstance(held, _Running)
+        if held.expires + claim.keep <= now:
+            return None  # nobody remembers an unknown outcome longer than a known one
         if held.fingerprint != claim.fingerprint:
             return Clash()
         if held.expires > now:
             return Busy(held.expires - now)
-        # Nobody remembers an unknown outcome longer than a known one.
-        return None if claim.rerun or held.expires + claim.keep <= now else Unknown()
+        return None if claim.rerun else Unknown()
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save. A record that does not fit any more is kept without its content."""
+        packed = record.pack()  # before anything changes: what cannot be framed must leave the claim as it was
         with self._lock:
             ident = claim.ident
             held = self._records.get(ident)
@@ -130,7 +134,7 @@ class MemoryStore:
                 return self._too_late(claim)
             now = self._clock()
             prefix = _STORED.pack(now + claim.keep, token, generation if claim.keyless else 0, claim.fingerprint)
-            stored = record.pack(prefix)
+            stored = prefix + packed
             if self.size + len(stored) > self.max_bytes:
                 stored = self._fitting(record, prefix, stored, now)
             self._records[ident] = stored
@@ -250,7 +254,9 @@ class MemoryStore:
         for queue in self._queues.values():
             self._expire(queue, now)
         then, serial = self._horizon
-        if now >= then + self._window:
+        if len(self._touched) > _MOST:
+            serial = self._serial  # a flood of paths: forget them all, at the price of some replays
+        if serial == self._serial or now >= then + self._window:
             self._touched = _recent(self._touched, serial)
             self._swept = _recent(self._swept, serial)
             self._forgotten = serial
