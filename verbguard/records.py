@@ -54,6 +54,7 @@ _LINEAGES: dict[str, tuple[str, tuple[str, ...]]] = {"": ("", ())}
 
 
 _LONGEST, _DEEPEST = 2_048, 32  # characters and segments of a path that are told apart; longer ones share a generation
+_USUAL = 128  # characters of a parent that is remembered
 
 
 def lineage(path: str) -> tuple[str, tuple[str, ...]]:
@@ -62,9 +63,10 @@ def lineage(path: str) -> tuple[str, tuple[str, ...]]:
     found = _LINEAGES.get(parent)
     if found is None:
         found = _lineage_of(parent)
-        if len(_LINEAGES) > 4096:  # parents repeat; a stream of ever new ones must not fill memory
-            _LINEAGES.clear()
-        _LINEAGES[parent] = found
+        if len(parent) <= _USUAL:  # parents repeat; a stream of ever new or long ones must not fill memory
+            if len(_LINEAGES) > 2048:
+                _LINEAGES.clear()
+            _LINEAGES[parent] = found
     return _below(found, last)
 
 
@@ -118,10 +120,10 @@ class Claim:
     """The question put to a store before a request runs.
 
     `ident` names the record, `fingerprint` the request. `rerun` says whether a run whose outcome nobody knows may be
-    repeated. Times are seconds; `keep` counts from completion.
+    repeated. Times are seconds; `keep` counts from completion. `ended` is for the store to note that the touch is over.
     """
 
-    __slots__ = ("fingerprint", "ident", "keep", "keyless", "lease", "rerun", "touch")
+    __slots__ = ("ended", "fingerprint", "ident", "keep", "keyless", "lease", "rerun", "touch")
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class Claim:
         self.rerun = rerun
         self.lease = lease
         self.keep = keep
+        self.ended = False
 
 
 class Won:

@@ -14,6 +14,9 @@ class Item(NamedTuple):
     value: str | None
     label: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.value}{'' if self.label is None else f' labelled {self.label}'}"
+
 
 FIRST = Item("0")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from states import promises
 from states.promises import Broken
-from states.requests import LEASE, WINDOW
+from states.requests import LEASE, WINDOW, Ask
 from states.scene import Scene
 from states.world import World
 from verbguard.records import Busy, Done, Outcome, Record, Won
@@ -26,18 +28,21 @@ def ending(scene: Scene, world: World) -> str:
 def _unlocked(scene: Scene, world: World) -> None:
     """No key is locked for ever: a lease later it is not busy, and after its time it is new."""
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None):
-        claim = scene.front.claim(ask)
-
-        def later(store: MemoryStore, seconds: float) -> Outcome:
-            scene.bench.now += seconds
-            return store.claim(claim)  # noqa: B023 - called at once
-
-        soon = scene.bench.ask(world.memory, ("soon", ask), lambda store: later(store, LEASE + 1.0))  # noqa: B023
+        keep = scene.front.claim(ask).keep
+        soon = scene.bench.ask(world.memory, ("soon", ask), _later(scene, ask, LEASE + 1.0))
         if type(soon) is Busy:
             raise Broken(f"the key of {ask} is still busy after a lease in which nobody ran")
-        late = scene.bench.ask(world.memory, ("late", ask), lambda store: later(store, LEASE + claim.keep + 1.0))  # noqa: B023
+        late = scene.bench.ask(world.memory, ("late", ask), _later(scene, ask, LEASE + keep + 1.0))
         if not isinstance(late, Won):
             raise Broken(f"the key of {ask} is still {type(late).__name__} after all its time")
+
+
+def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[MemoryStore], Outcome]:
+    def claim(store: MemoryStore) -> Outcome:
+        scene.bench.now += seconds
+        return store.claim(scene.front.claim(ask))
+
+    return claim
 
 
 def _replays_again(scene: Scene, world: World) -> None:
@@ -45,16 +50,17 @@ def _replays_again(scene: Scene, world: World) -> None:
     if any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
         return  # a run whose end was never heard of may go on for ever
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
-        claim = scene.front.claim(ask)
-
-        def twice(store: MemoryStore) -> bool:
-            scene.bench.now += WINDOW + LEASE + 1.0
-            first = store.claim(claim)  # noqa: B023 - called at once
-            return (
-                isinstance(first, Won)
-                and store.save(claim, first.token, Record(200, []))  # noqa: B023
-                and type(store.claim(claim)) is Done  # noqa: B023
-            )
-
-        if not scene.bench.ask(world.memory, ("twice", ask), twice):
+        if not scene.bench.ask(world.memory, ("twice", ask), _twice(scene, ask)):
             raise Broken(f"all is quiet, and {ask} is not replayed")
+
+
+def _twice(scene: Scene, ask: Ask) -> Callable[[MemoryStore], bool]:
+    def twice(store: MemoryStore) -> bool:
+        scene.bench.now += WINDOW + LEASE + 1.0
+        first, second = scene.front.claim(ask), scene.front.claim(ask)
+        outcome = store.claim(first)
+        assert isinstance(outcome, Won)
+        store.save(first, outcome.token, Record(200, []))
+        return type(store.claim(second)) is Done
+
+    return twice

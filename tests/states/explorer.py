@@ -22,6 +22,7 @@ class Found:
 
     states: int = 0
     steps_taken: int = 0
+    replays: int = 0
     broken: str = ""
     steps: list[str] = field(default_factory=list)
 
@@ -46,6 +47,7 @@ def explore(scene: Scene, faults: int, item: Item = FIRST) -> Found:
         found.states += 1
         for said, after, broken in following(scene, world):
             found.steps_taken += 1
+            found.replays += said.endswith("replayed")
             if broken:
                 found.broken, found.steps = broken, [*_way(reached, name), said]
                 return found

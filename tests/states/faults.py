@@ -12,6 +12,7 @@ from states.requests import LEASE, WINDOW
 from states.scene import Scene, Step
 from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, STARTED, WAITING, WON, Answer, Process, World
 from verbguard.errors import StoreError
+from verbguard.records import Record, Won
 from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
 
@@ -34,6 +35,8 @@ def strikes(scene: Scene, world: World, index: int, process: Process) -> Iterato
         assert not run.saved
         hurt = process.hurt("unsaved", step=KEPT, token=0, answer=Answer(process.status, index))
         yield _struck(scene, world, index, "the store fails when its answer is saved", hurt)
+    if step == KEPT and process.token:
+        yield _raised(scene, world, index, process)
     if step == NEW and scene.may_begin(world, index) or step == WAITING:
         run = scene.front.open(scene.asks[index])
         if run.mode:
@@ -74,6 +77,25 @@ def _cancelled(scene: Scene, world: World, index: int, process: Process, *, half
     hurt = process.hurt("cancelled", step=DONE if process.step == RAN else ADRIFT, token=0, leased=False)
     said = "it is cancelled in the middle of its answer" if halfway else "it is cancelled"
     return _struck(scene, world, index, said, hurt, told)
+
+
+def _raised(scene: Scene, world: World, index: int, process: Process) -> Step:
+    """The application raises after the last piece of its answer, so that nobody knows whether it was complete."""
+
+    def less(store: MemoryStore) -> None:
+        # The claim has been through a save, and a store may have noted on it that its touch is over.
+        run = scene.answered(index, process)
+        run.store, scratch = store, type(store)()
+        assert run.claimed_as is not None
+        won = scratch.claim(run.claimed_as)
+        assert isinstance(won, Won)
+        scratch.save(run.claimed_as, won.token, Record(200, []))
+        run.settled_at, run.saved = 1.0, True
+        run.abandon(RuntimeError())
+
+    told = scene.tell(world, ("less", index, process.token, process.status), less)
+    hurt = process.hurt("raised", step=DONE, token=0)
+    return _struck(scene, world, index, "the application raises after its answer", hurt, told)
 
 
 def time(scene: Scene, world: World) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from states.requests import WINDOW
-from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Running
+from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Queue, _Running
 
 
 class Told(NamedTuple):
@@ -41,7 +41,7 @@ class Memory:
         matters: the faults that are left move the clock too little to end one record and not another that lives as long.
         """
         fields, now = self.fields, self.now
-        records = []
+        records: list[tuple[Any, ...]] = []
         for ident, held in sorted(fields["_records"].items()):
             if type(held) is bytes:
                 expires, _, serial, fingerprint = _STORED.unpack_from(held)
@@ -117,6 +117,8 @@ def _copied(value: Any) -> Any:
         return {key: each if type(each) in _PLAIN else _copied(each) for key, each in value.items()}
     if kind is _Running:  # a renewal changes it
         return _Running(value.token, value.expires, value.fingerprint, value.started)
+    if kind is _Queue:
+        return _Queue(value.idents, value.dues)
     return copy(value)
 
 

@@ -32,8 +32,8 @@ def moments(scene: Scene, world: World, index: int, process: Process) -> Iterato
     elif step == RAN:
         yield (_keeps if process.token else _sends)(scene, world, index, process)
     elif step == KEPT:
-        after = world.at(index, process._replace(step=DONE))
-        said = scene.says(index, f"the answer reaches the client, {process.answer}")
+        after = world.at(index, process._replace(step=DONE, token=0))
+        said = scene.says(index, f"the answer reaches the client{f', {process.answer}' if process.answer else ''}")
         yield checked(said, after, promises.answered, scene.asks, after, index)
     elif step == SENT:
         yield _ends(scene, world, index, process)
@@ -129,7 +129,8 @@ def _keeps(scene: Scene, world: World, index: int, process: Process) -> Step:
         return f"{'saves its answer' if run.saved else 'is over'}{', too late' if 'idem-lease-lost' in run.said else ''}"
 
     told = scene.tell(world, ("keep", index, process.token, process.status), keeps)
-    done = process._replace(step=KEPT, token=0, leased=False, answer=Answer(process.status, index))
+    token = process.token if told.answer == "saves its answer" and not scene.asks[index].raises else 0
+    done = process._replace(step=KEPT, token=token, leased=False, answer=Answer(process.status, index))
     return Step(scene.says(index, told.answer), world.at(index, done, told))
 
 

@@ -14,7 +14,7 @@ Asks = Sequence[Ask]
 # After these faults a key's operation may take effect again although its method is not idempotent.
 REPEATED = frozenset(["cancelled", "unasked"])
 # After these an idempotent operation may run again.
-RERUN = REPEATED | {"crashed", "lapsed", "unsaved"}
+RERUN = REPEATED | {"crashed", "lapsed", "raised", "unsaved"}
 
 # They say that nothing was done, and are no results.
 NOT_DONE = (404, 409, 412, 422)
@@ -36,17 +36,22 @@ def won(asks: Asks, world: World, index: int) -> None:
 
 
 def ran(asks: Asks, world: World, index: int) -> None:
-    """A POST or PATCH takes effect once for a key, unless a run was cancelled or the store could not be asked."""
+    """A POST or PATCH takes effect once for a key, unless that run was cancelled or the store could not be asked.
+
+    A PUT or DELETE may run again, and counts once; another request can take its key only after it was let go.
+    """
     ask = asks[index]
-    if not ask.key or ask.method not in ("POST", "PATCH"):
+    if not ask.key:
         return
-    runs = [
-        other
-        for other, process in enumerate(world.processes)
-        if process.effective and asks[other].identity == ask.identity and process.harm.isdisjoint(REPEATED)
-    ]
+    mine = [each for each in range(len(asks)) if asks[each].identity == ask.identity]
+    let_go = any(not world.processes[each].harm.isdisjoint(REPEATED | {"raised"}) for each in mine)
+    runs: dict[object, int] = {}
+    for each in mine:
+        process, repeatable = world.processes[each], asks[each].method in ("PUT", "DELETE")
+        if process.effective and process.harm.isdisjoint(REPEATED) and not (repeatable and let_go):
+            runs[asks[each] if repeatable else each] = each
     if len(runs) > 1:
-        raise Broken(f"{' and '.join(str(each + 1) for each in runs)} took effect with one key")
+        raise Broken(f"{' and '.join(str(each + 1) for each in runs.values())} took effect with one key")
 
 
 def replayed(asks: Asks, world: World, index: int, winner: int) -> None:

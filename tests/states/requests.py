@@ -109,7 +109,6 @@ class Front:
         self.guard.compile()
         self.guard.start(True)
         self._plans: dict[tuple[str, str], Plan] = {}
-        self._claims: dict[Ask, Claim] = {}
 
     def open(self, ask: Ask) -> Run:
         """The exchange after its first moment."""
@@ -136,8 +135,6 @@ class Front:
         return run
 
     def claim(self, ask: Ask) -> Claim:
-        """The claim of such a request, for questions that change nothing in it."""
-        if ask not in self._claims:
-            run = self.open(ask)
-            self._claims[ask] = run.claim(run.body)
-        return self._claims[ask]
+        """The claim of such a request that has just come."""
+        run = self.open(ask)
+        return run.claim(run.body)

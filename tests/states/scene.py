@@ -35,7 +35,9 @@ class Scene:
         self.bench = Bench(make)
         self.turns = turns
         self.looks_first = hasattr(make, "take")
-        self.identities = list(dict.fromkeys(ask.identity for ask in asks if ask.identity is not None))
+        self.identities: list[tuple[str, ...] | None] = list(
+            dict.fromkeys(ask.identity for ask in asks if ask.identity is not None)
+        )
 
     def beginning(self, item: application.Item, faults: int) -> World:
         """The state before anything has happened."""
@@ -47,7 +49,7 @@ class Scene:
 
     def may_begin(self, world: World, index: int) -> bool:
         """Those that take turns wait for theirs. Of equal requests the first comes first: the others are its mirror images."""
-        if index and index < self.turns and world.processes[index - 1].step != DONE:
+        if index and index < self.turns and world.processes[index - 1].step not in (DONE, CRASHED):
             return False
         ask = self.asks[index]
         return all(world.processes[other].step != NEW for other in range(index) if self.asks[other] == ask)
@@ -63,9 +65,11 @@ class Scene:
             if not self.asks[index].key and process.step in _SETTLING:
                 step, answer = process.step, process.answer
                 if index >= self.turns:
-                    step, answer = DONE if step == KEPT else SENT if step == RAN and not process.token else step, None
+                    over = step == KEPT and not (process.token and world.faults)
+                    step, answer = DONE if over else SENT if step == RAN and not process.token else step, None
                 status = process.status if step in (RAN, SENT) else 0
-                processes[index] = Process(step, process.token, status, False, process.leased, answer, process.harm & _ENDLESS)
+                token = 0 if step == DONE else process.token
+                processes[index] = Process(step, token, status, False, process.leased, answer, process.harm & _ENDLESS)
         return world._replace(processes=tuple(processes))
 
     def says(self, index: int, said: str) -> str:
@@ -84,7 +88,9 @@ class Scene:
         """The same after the application's answer, or after a first piece of it."""
         run = self.led(index, process)
         run.answered(process.status, application.fields(self.asks[index], process.status, index))
-        run.passed(b"", not whole)
+        run.passed(b"o", True)
+        if whole:
+            run.passed(b"k", False)
         return run
 
 

@@ -2,33 +2,37 @@
 
 A kept answer is one bytes object, so that a hundred thousand of them cost the garbage collector nothing; expiry is a
 queue per lifetime, so that a claim costs the same whatever is stored. One lock makes every operation atomic between
-threads and event loops; nothing waits inside it.
+threads and event loops; nothing waits inside it. Answers have three quarters of the room and generations the rest, so
+that neither can push the other out.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from threading import Lock
 from time import monotonic
 
 from verbguard.errors import StoreError
-from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Touch, Unknown, Won
+from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Touch, Unknown, Won, whole
 
 __all__ = ["MemoryStore"]
 
 _STORED = Struct("<dqq32s")  # expiry, token, generation, fingerprint; the record follows
 _unpack = _STORED.unpack_from
-_OVERHEAD = 120  # bytes that CPython spends on an entry beside its two values: table slot, queue slot, object headers
+
+# Bytes that CPython spends beside the values themselves: table slots and the headers of objects.
+_RECORD = 80
+_PLACE = 75
+_GENERATION = 80
 
 # A generation is a serial number above the count of requests that are running now.
 _SHIFT = 20
 _RUNNING = (1 << _SHIFT) - 1
 
-_MOST = 50_000  # paths whose generations are remembered at once
-
-_BATCH = 2_000  # records dropped by one sweep: a claim must not pay for a whole day's expiry
+_BATCH = 1_000  # records dropped by one sweep: a claim must not pay for a whole day's expiry
+_LINGERING = 1_000  # abandoned runs that are remembered one by one; more of them are told as one that may write anywhere
 
 
 class _Running(Won):
@@ -43,28 +47,45 @@ class _Running(Won):
         self.started = started
 
 
+class _Queue:
+    """Idents in the order of their expiry, and beside them the times; pairs would cost every record a tuple.
+
+    A record that was dropped or stored anew leaves its old place, which goes when its own time comes.
+    """
+
+    __slots__ = ("dues", "idents")
+
+    def __init__(self, idents: Iterable[bytes] = (), dues: Iterable[float] = ()) -> None:
+        self.idents = deque(idents)
+        self.dues = deque(dues)
+
+
 class MemoryStore:
     """Records in this process's memory.
 
-    `max_bytes` bounds what is kept, 64 MiB by default: room for some 50,000 answers of 1 kB. A full store first drops what
-    has expired, then keyless records; a running claim or an unexpired keyed record is never dropped. When that is not
-    enough, a new claim raises StoreError. `clock` gives seconds that never go back.
+    `max_bytes` bounds what is kept, 64 MiB by default: room for some 35,000 answers of 1 kB and for the generations of
+    some 60,000 targets. A full store first drops what has expired, then keyless records; a running claim or an unexpired
+    keyed record is never dropped. When that is not enough, a new claim raises StoreError. Generations that find no room
+    are forgotten, and the keyless records that need them are not replayed. `clock` gives seconds that never go back.
     """
 
     shared = False
 
     def __init__(self, max_bytes: int = 64 << 20, clock: Callable[[], float] = monotonic) -> None:
         self.max_bytes = max_bytes
-        self.size = 0
+        self.size = 0  # of the records
+        self._room = max_bytes - max_bytes // 4  # for records
         self._clock = clock
         self._lock = Lock()
         self._records: dict[bytes, bytes | _Running] = {}
-        self._queues: dict[float, deque[bytes]] = {}  # lifetime -> idents in the order of their expiry
+        self._queues: dict[float, _Queue] = {}  # lifetime -> what lives so long
         self._next_sweep = 0.0
         self._full_until = 0.0
         self._serial = 0
         self._touched: dict[str, int] = {}  # path -> generation of it and of everything below it
         self._swept: dict[str, int] = {}  # path -> generation that everything below it shares
+        self._paths = 0  # bytes that generations take
+        self._most_paths = self._share = max_bytes // 4  # bytes at which they are forgotten
         self._lingering: deque[tuple[float, Touch]] = deque()  # when to believe that an abandoned run is over
         self._forgotten = 0  # generations up to this one may be gone
         self._horizon = (0.0, 0)  # when the last sweep of generations was, and the serial then
@@ -83,9 +104,10 @@ class MemoryStore:
                 outcome = self._held(claim, held, now)
                 if outcome is not None:
                     return outcome
-            if self.size >= self.max_bytes and not self._make_room(now):
-                raise StoreError(f"the memory store is full: {self.size} of {self.max_bytes} bytes are in use")
+            if self.size >= self._room and not self._make_room(now):
+                raise StoreError(f"the memory store is full: its records take {self.size} of {self._room} bytes")
             touch = claim.touch
+            claim.ended = False
             started = self._start(touch) if touch is not None else self._serial
             if claim.keyless and claim.keep > self._window:
                 self._window = claim.keep
@@ -123,6 +145,7 @@ class MemoryStore:
                 touch = claim.touch
                 if touch is not None:
                     alone = not claim.keyless or self._alone(touch, held.started)
+                    claim.ended = True
                     generation = self._end(touch)
                     if not alone:
                         del self._records[ident]
@@ -133,21 +156,23 @@ class MemoryStore:
             else:
                 return self._too_late(claim)
             now = self._clock()
-            prefix = _STORED.pack(now + claim.keep, token, generation if claim.keyless else 0, claim.fingerprint)
+            expires = now + claim.keep
+            prefix = _STORED.pack(expires, token, generation if claim.keyless else 0, claim.fingerprint)
             stored = prefix + packed
-            if self.size + len(stored) > self.max_bytes:
+            if self.size + len(stored) > self._room:
                 stored = self._fitting(record, prefix, stored, now)
             self._records[ident] = stored
-            self.size += len(stored) + len(ident) + _OVERHEAD
+            self.size += len(stored) + _RECORD + len(ident) + _PLACE
             queue = self._queues.get(claim.keep)
             if queue is None:
-                queue = self._queues[claim.keep] = deque()
-            queue.append(ident)
+                queue = self._queues[claim.keep] = _Queue()
+            queue.idents.append(ident)
+            queue.dues.append(expires)
             return True
 
     def _fitting(self, record: Record, prefix: bytes, stored: bytes, now: float) -> bytes:
         self._make_room(now, needed=len(stored))
-        if self.size + len(stored) <= self.max_bytes:
+        if self.size + len(stored) <= self._room:
             return stored
         location = [pair for pair in record.headers if pair[0] == b"location"]
         return Record(record.status, location, b"", State.TOO_LARGE).pack(prefix)
@@ -159,6 +184,7 @@ class MemoryStore:
             if type(held) is _Running and held.token == token:
                 del self._records[claim.ident]
                 if claim.touch is not None:
+                    claim.ended = True
                     self._end(claim.touch)
                 return True
             if type(held) is bytes and _unpack(held)[1] == token:
@@ -167,8 +193,9 @@ class MemoryStore:
             return self._too_late(claim)
 
     def _too_late(self, claim: Claim) -> bool:
-        """A run that lost its claim is over all the same."""
-        if claim.touch is not None:
+        """A run that lost its claim is over all the same; once."""
+        if claim.touch is not None and not claim.ended:
+            claim.ended = True
             self._end(claim.touch)
         return False
 
@@ -199,17 +226,31 @@ class MemoryStore:
     def linger(self, touch: Touch) -> None:
         """See Store.linger."""
         with self._lock:
+            if len(self._lingering) >= _LINGERING:
+                while self._lingering:
+                    self._end(self._lingering.popleft()[1])
+                touch = whole("")
             self._start(touch)
             self._lingering.append((self._clock() + self._window, touch))
 
     def _start(self, touch: Touch) -> int:
+        if self._paths > self._most_paths:
+            self._forget(self._serial)
         self._serial = serial = self._serial + 1
         mark = (serial << _SHIFT) + 1
         touched = self._touched
         for path in touch.marks:
-            touched[path] = mark + (touched.get(path, 0) & _RUNNING)
+            before = touched.get(path)
+            if before is None:
+                before = 0
+                self._paths += path.__sizeof__() + _GENERATION
+            touched[path] = mark + (before & _RUNNING)
         for path in touch.sweeps:
-            self._swept[path] = mark + (self._swept.get(path, 0) & _RUNNING)
+            before = self._swept.get(path)
+            if before is None:
+                before = 0
+                self._paths += _GENERATION
+            self._swept[path] = mark + (before & _RUNNING)
         return serial
 
     def _end(self, touch: Touch) -> int:
@@ -222,8 +263,12 @@ class MemoryStore:
             self._swept[path] = mark + (self._swept.get(path, 1) & _RUNNING)
         for chain in touch.named or ():
             for path in chain:
+                if path not in touched:
+                    self._paths += path.__sizeof__() + _GENERATION
                 touched[path] = mark + 1 + (touched.get(path, 0) & _RUNNING)
-            self._swept[chain[-1]] = mark + 1 + (self._swept.get(chain[-1], 0) & _RUNNING)
+            if path not in self._swept:
+                self._paths += _GENERATION
+            self._swept[path] = mark + 1 + (self._swept.get(path, 0) & _RUNNING)
         return serial
 
     def _alone(self, touch: Touch, started: int) -> bool:
@@ -254,24 +299,19 @@ class MemoryStore:
         for queue in self._queues.values():
             self._expire(queue, now)
         then, serial = self._horizon
-        if len(self._touched) > _MOST:
-            serial = self._serial  # a flood of paths: forget them all, at the price of some replays
-        if serial == self._serial or now >= then + self._window:
-            self._touched = _recent(self._touched, serial)
-            self._swept = _recent(self._swept, serial)
-            self._forgotten = serial
+        if now >= then + self._window:
+            self._forget(serial)
             self._horizon = (now, self._serial)
 
-    def _expire(self, queue: deque[bytes], now: float) -> None:
-        for _ in range(min(len(queue), _BATCH)):
-            ident = queue[0]
+    def _expire(self, queue: _Queue, now: float) -> None:
+        for _ in range(min(len(queue.idents), _BATCH)):
+            if queue.dues[0] > now:
+                return
+            ident = self._take(queue)[0]
             held = self._records.get(ident)
-            if type(held) is bytes:
-                if _unpack(held)[0] > now:
-                    return
+            if type(held) is bytes and _unpack(held)[0] <= now:
                 self._drop(ident, held)
-            queue.popleft()
-        if queue:
+        if queue.idents:
             self._next_sweep = now
 
     def _make_room(self, now: float, *, needed: int = 0) -> bool:
@@ -283,25 +323,45 @@ class MemoryStore:
             return False
         for keep in sorted(self._queues):
             queue = self._queues[keep]
-            stays: list[bytes] = []
-            while queue and self.size + needed >= self.max_bytes:
-                ident = queue.popleft()
-                held = self._records.get(ident)
+            stays: list[tuple[bytes, float]] = []
+            while queue.idents and self.size + needed >= self._room:
+                place = self._take(queue)
+                held = self._records.get(place[0])
                 if type(held) is bytes:
                     expires, _, generation, _ = _unpack(held)
                     if expires <= now or generation:
-                        self._drop(ident, held)
+                        self._drop(place[0], held)
                     else:
-                        stays.append(ident)
-            queue.extendleft(reversed(stays))
-        if self.size + needed < self.max_bytes:
+                        stays.append(place)
+            for place in reversed(stays):
+                self._put_back(queue, place)
+        if self.size + needed < self._room:
             return True
         self._full_until = now + 1.0
         return False
 
+    def _take(self, queue: _Queue) -> tuple[bytes, float]:
+        ident = queue.idents.popleft()
+        self.size -= len(ident) + _PLACE
+        return ident, queue.dues.popleft()
+
+    def _put_back(self, queue: _Queue, place: tuple[bytes, float]) -> None:
+        queue.idents.appendleft(place[0])
+        queue.dues.appendleft(place[1])
+        self.size += len(place[0]) + _PLACE
+
     def _drop(self, ident: bytes, held: bytes) -> None:
         del self._records[ident]
-        self.size -= len(held) + len(ident) + _OVERHEAD
+        self.size -= len(held) + _RECORD
+
+    def _forget(self, serial: int) -> None:
+        """Forget generations up to a serial, save where a request runs; what needs them is not replayed."""
+        self._touched = _recent(self._touched, serial)
+        self._swept = _recent(self._swept, serial)
+        self._forgotten = serial
+        paths = sum([path.__sizeof__() for path in self._touched])
+        self._paths = paths + _GENERATION * (len(self._touched) + len(self._swept))
+        self._most_paths = max(self._share, 2 * self._paths)  # where all of them run, do not look again at each start
 
 
 def _recent(generations: dict[str, int], serial: int) -> dict[str, int]:
