@@ -111,7 +111,7 @@ def rival(name: str) -> Wrap | None:
 
 
 def untouched_asgi(app: ASGIApp) -> ASGIApp:
-    """A guard that has nothing to do: no replay, and no rule."""
+    """A guard that has nothing to do: no replay, and no rule that looks at an answer."""
     from verbguard import Action, Kind, Policy
     from verbguard.asgi import GuardMiddleware
     from verbguard.rules import CATALOGUE

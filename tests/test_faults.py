@@ -182,7 +182,7 @@ def test_a_fault_passes(interface: str, monkeypatch: pytest.MonkeyPatch) -> None
     """One fault breaks one request; the next one is guarded again."""
     with Stage(interface) as stage:
         with monkeypatch.context() as broken:
-            of_method(Exchange, "open")(broken)
+            of_method(Guard, "repeat")(broken)
             assert stage.send("PUT", "/items").status == 503
         assert stage.send("PUT", "/items").status == 405
         assert stage.send("POST", "/items?201").value("location") == "/items/9"

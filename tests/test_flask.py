@@ -10,8 +10,9 @@ from blackbox import flask_apps as apps
 from blackbox.answers import Pairs
 from blackbox.checks import Both, Check, Pair, created_at, options, refused, same, status, without_content
 from blackbox.drivers import Client, WsgiDriver
-from flask import Flask
+from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import EnvironBuilder
 from werkzeug.wsgi import FileWrapper
 
 import verbguard
@@ -412,3 +413,41 @@ def test_two_guards_act_once() -> None:
         first, second = (client.send("POST", "/things", key="k", body=b"x") for _ in range(2))
         assert first.values("location") == ["/things/7"]
         assert (second.values("idempotent-replayed"), second.body) == (["true"], first.body)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["nothing waits", "something waits"])
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k"}], ids=["no key", "key"])
+def test_what_runs_when_an_answer_is_closed(late: bool, key: dict[str, str]) -> None:
+    """What waits for the end of an answer may write after it, and ages what is kept; where nothing waits, nothing ages."""
+    app = Flask("shop")
+    state = {"1": "new"}
+
+    @app.post("/things")
+    def create() -> Response:
+        answer = Response("made", 201, {"Location": "/things/1"})
+        if late:
+            answer.call_on_close(lambda: state.update({"1": "late"}))
+        return answer
+
+    @app.put("/things/<name>")
+    def replace(name: str) -> str:
+        state[name] = request.get_data(as_text=True)
+        return "replaced"
+
+    guarded_app = verbguard.guard(app)
+    replayed: list[bool] = []
+
+    def started(_: str, headers: list[tuple[str, str]], __: Any = None) -> Any:
+        replayed.append(("Idempotent-Replayed", "true") in headers)
+
+    def call(method: str, path: str, **options: Any) -> Any:
+        answer = guarded_app(EnvironBuilder(path, method=method, **options).get_environ(), started)
+        assert b"".join(answer)
+        return getattr(answer, "close", lambda: None)
+
+    close = call("POST", "/things", headers=key)
+    call("PUT", "/things/1", data="mine")()
+    close()
+    call("PUT", "/things/1", data="mine")()
+    assert replayed == [False, False, not late]
+    assert state == {"1": "mine"}

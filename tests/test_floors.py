@@ -17,7 +17,7 @@ FLOORS = [
     {"errors", "http", "methods", "routes"},
     {"policy"},
     {"rules", "location", "replay", "records"},
-    {"declarations", "observers", "resources", "plans", "reach", "answering", "exchange"},
+    {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "routers", "stores", "renewal", "spool", "workers"},
     {"doors", "fastapi", "flask", "config", "gateway", "__init__"},
     {"__main__", "cli"},

@@ -46,6 +46,22 @@ def test_the_first_answer_is_the_program_s_own(answer: Any, method: str, key: st
     assert (program.runs, program.closed) == (bare.runs, bare.closed)
 
 
+def test_the_server_s_user_is_not_the_client_s() -> None:
+    """A client that names another user in a field of that name gets no answer of his."""
+    program = Program(apps.listed)
+    guarded = verbguard.guard(program, policies=POLICIES)
+
+    def run_as(**fields: str) -> None:
+        request = ask("POST", "/things", key="k", body=b"body")
+        run(lambda environ, start: guarded({**environ, **fields}, start), request)
+
+    run_as(REMOTE_USER="ann")
+    run_as(REMOTE_USER="bob", HTTP_REMOTE_USER="ann")
+    assert program.runs == 2
+    run_as(REMOTE_USER="bob", HTTP_REMOTE_USER="ann")
+    assert program.runs == 2
+
+
 def test_201_is_repaired_where_nothing_can_have_been_created() -> None:
     """A 201 to GET or DELETE becomes 200, also where the status comes with the first chunk only."""
     for method in ("GET", "DELETE"):

@@ -168,6 +168,14 @@ def test_starlette(table: Table, data: st.DataObject) -> None:
     judge(StarletteRouter(app), lambda method: asked(app, method, path), path)
 
 
+@pytest.mark.parametrize("behind", ["/{rest:path}", "/{a}/{b}", "/m/items", "/m/{a}"])
+def test_what_a_mount_hides_is_not_allowed(behind: str) -> None:
+    """A route behind a mount does not serve the mount's paths, whatever stands before it."""
+    app = starlette_app([("/{a:path}", ("GET",)), (behind, ("POST",))], [("/", ("GET",))], 1)
+    for path in ("/m/items", "/n/items"):
+        judge(StarletteRouter(app), lambda method, path=path: asked(app, method, path), path)
+
+
 @settings(max_examples=100)
 @given(tables(starlette_templates()), tables(starlette_templates()).filter(bool), st.integers(0, 6), st.data())
 def test_starlette_with_a_mount(table: Table, mounted: Table, at: int, data: st.DataObject) -> None:

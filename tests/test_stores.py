@@ -410,6 +410,23 @@ def test_what_ages_an_answer(store: Store, touch: Callable[[], Touch], ages: boo
     assert replays(store, put()) == (not (ages and overlaps_or_follows))
 
 
+@pytest.mark.parametrize(("touch", "ages"), [case[1:] for case in TOUCHES], ids=[case[0] for case in TOUCHES])
+def test_a_bump_ages_what_is_kept(store: Store, touch: Callable[[], Touch], ages: bool) -> None:
+    """It is a write that starts and ends at once: what it touches has changed, and nothing is thought to run."""
+    run(store, put())
+    store.bump(touch())
+    assert replays(store, put()) == (not ages)
+    assert quiet(store)
+
+
+def test_a_bump_spoils_the_run_it_falls_into(store: Store) -> None:
+    """A PUT that ran while something else changed its target is not kept."""
+    token = win(store, put())
+    store.bump(whole(ITEM))
+    assert store.save(put(), token, ANSWER)
+    assert not replays(store, put())
+
+
 @pytest.mark.parametrize("finish", ["save", "release"])
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_another_claim_that_overlaps_ages_an_answer(store: Store, finish: str, order: str) -> None:
@@ -877,13 +894,14 @@ def test_a_claim_costs_the_same_whatever_is_stored(clock: Clock) -> None:
         store = memory(clock)
         for number in range(records):
             run(store, keyed(f"{number}") if number % 2 else new_put(f"{number}"))
+        new = new_put("new")
         jobs: list[Callable[[], object]] = [
             lambda: win(store, keyed("new")),
             lambda: store.claim(keyed("new")),
             lambda: store.claim(keyed("1")),
             lambda: store.claim(new_put("0")),
             lambda: store.save(keyed("new"), store._serial, ANSWER),
-            lambda: run(store, new_put("new")),
+            lambda: run(store, new),
         ]
         return [Lines().of(job) for job in jobs]
 

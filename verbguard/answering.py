@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from types import MappingProxyType
 
 from verbguard.http import CONTENT_FIELDS, Headers, Request, Response, header
+from verbguard.layouts import ANSWERS, AnswerLayout
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
 from verbguard.plans import Guard
@@ -19,12 +21,7 @@ __all__ = ["Answering"]
 
 _STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
 
-# How an app may spell the few fields that every answer is searched for.
-_WATCHED = {
-    spelling: name
-    for name in (b"content-length", b"content-type", b"location", b"content-location")
-    for spelling in (name, name.title())
-}
+_NAME = itemgetter(0)
 
 
 class Answering:
@@ -53,6 +50,7 @@ class Answering:
     _chunks: list[bytes] | None = None
     _size = 0
     _declared = -1
+    _layout: AnswerLayout
     _judged: tuple[Judged, ...] = ()
     _spoken: set[str] | None = None
 
@@ -64,10 +62,10 @@ class Answering:
     def answered(self, status: int, headers: Headers) -> None:
         """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
         self.status = status
-        # layers outside change the list that they are given; what is kept is what the app said
-        self.headers = [*headers] if self.capturing else headers
+        self.headers = headers
+        self._layout = ANSWERS[tuple(map(_NAME, headers))]
         if self.touch is not None or self.capturing:
-            self._search(status, headers)
+            self._search(self._layout, status, headers)
         if status == 405 and self.guard.refresh():
             self.plan = self.guard.settle(self.request)
         plan = self.plan
@@ -87,30 +85,28 @@ class Answering:
         self.capturing = False
         self.untouched = True
 
-    def _search(self, status: int, headers: Headers) -> None:
+    def _search(self, layout: AnswerLayout, status: int, headers: Headers) -> None:
         """The fields of an answer that say what it changed, how long it is, and whether it can be kept."""
-        for spelled, value in headers:
-            name = _WATCHED.get(spelled) or _WATCHED.get(spelled.lower())
-            if name is None:
-                continue
-            if name == b"content-length":
-                if value.isdigit():
-                    self._declared = int(value)
-                    if self._declared > self.plan.replay.max_response:
-                        self.capturing = False
-            elif name == b"content-type":
-                if value.startswith(_STREAMS):
-                    self.opaque = True
+        if layout.length >= 0:
+            value = headers[layout.length][1]
+            if value.isdigit():
+                self._declared = int(value)
+                if self._declared > self.plan.replay.max_response:
                     self.capturing = False
-            elif self.touch is not None and status < 400:
-                path = path_named(value, self.request)
+        if layout.kind >= 0 and headers[layout.kind][1].startswith(_STREAMS):
+            self.opaque = True
+            self.capturing = False
+        if layout.named and self.touch is not None and status < 400:
+            for place in layout.named:
+                path = path_named(headers[place][1], self.request)
                 if path is not None:
-                    self.touch.name(path)
+                    self.touch.name(path, self.guard.shallowest)
 
     def _judge(self, judged: tuple[Judged, ...]) -> None:
         """Ask the rules about the status; hold the head when one of them has to see content."""
-        if judged[0][0].absent is not None:
-            judged = tuple(each for each in judged if each[0].absent is None or header(self.headers, each[0].absent) is None)
+        absent = judged[0][0].absent
+        if absent is not None and absent in self._layout.names:
+            judged = tuple([each for each in judged if each[0].absent != absent])
             if not judged:
                 self.untouched = True
                 return
@@ -209,12 +205,16 @@ class Answering:
         value = header(added, b"location")
         path = path_named(value, self.request) if value is not None and self.touch is not None else None
         if path is not None and self.touch is not None and self.request.method != "PUT":
-            self.touch.name(path)
+            self.touch.name(path, self.guard.shallowest)
 
     def content(self, piece: bytes, more: bool) -> bytes:
         """One piece of the app's content; returns what of it may be sent now. Empty while the head is held."""
         if self.capturing:
-            self._capture(piece, more)
+            size = self._size = self._size + len(piece)
+            if not more and size == len(piece) and size <= self.plan.replay.max_response:
+                self._body = piece  # the whole of it, as most apps send it
+            else:
+                self._capture(piece, more, size)
         if not more:
             self.finished = True
         if self.holding is not Content.NONE:
@@ -266,8 +266,7 @@ class Answering:
             spoken.add(name)
             self._tell(Finding("Content was dropped."), CATALOGUE[name], Action.REPAIR)
 
-    def _capture(self, piece: bytes, more: bool) -> None:
-        size = self._size = self._size + len(piece)
+    def _capture(self, piece: bytes, more: bool, size: int) -> None:
         if size > self.plan.replay.max_response:
             self.capturing = False
             self._chunks = None

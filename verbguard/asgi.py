@@ -10,11 +10,11 @@ from time import monotonic
 from typing import Any
 
 from verbguard.errors import ConfigError
-from verbguard.http import Headers, Request, Response, quoted_path, single, without
+from verbguard.exchange import refused
+from verbguard.http import Headers, Request, Response, quoted_path, without
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
-from verbguard.records import Busy, Done, Outcome, Record
-from verbguard.replay import CREDENTIAL
+from verbguard.records import Busy, Done, Outcome
 from verbguard.resources import Plan
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
@@ -37,6 +37,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SHIELD = 60.0  # seconds that an app is kept from seeing that its client went away; longer than most clients wait to retry
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
+_PAIR = (tuple, list)
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 
@@ -51,17 +52,10 @@ class AsgiRequest(Request):
         self.path = path
         self.prefix = prefix
         self.query = scope.get("query_string", b"")
-        self._fields = None
-        scope["headers"] = pairs(scope["headers"])
-
-    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for name, value in self.scope["headers"]:
-            if name in names or CREDENTIAL[name]:
-                if name in found:
-                    value = single(self.scope["headers"])[name]
-                found[name] = value
-        return found
+        self._fields = self.layout = None
+        headers = scope["headers"]
+        if type(headers) is not list or headers and type(headers[0]) not in _PAIR:
+            scope["headers"] = pairs(headers)
 
     @property
     def headers(self) -> Headers:
@@ -69,12 +63,12 @@ class AsgiRequest(Request):
 
     def drop(self, names: frozenset[bytes]) -> None:
         self.scope["headers"] = without(list(self.scope["headers"]), names)
-        self._fields = None
+        self._fields = self.layout = None
 
     @property
     def target(self) -> bytes:
         raw = self.scope.get("raw_path")
-        if raw and not self.prefix and b"?" not in raw:
+        if raw and not self.prefix and raw.find(b"?") < 0:
             return raw + b"?" + self.query if self.query else raw  # type: ignore[no-any-return]
         path = raw.partition(b"?")[0] if raw else quoted_path(self.scope["path"]).encode("ascii")
         prefix = quoted_path(self.prefix).encode("ascii")
@@ -168,10 +162,26 @@ class GuardMiddleware:
             await self.faulty(scope, receive, send)
             return
         if not plan.light or plan.watches and not plan.watches.isdisjoint(names_of(scope)):
-            await self._guarded(plan, AsgiRequest(scope, path, prefix), receive, send)
+            if plan.passes:
+                await self.app(scope, receive, send)
+                return
+            scope["verbguard"] = True
+            request = AsgiRequest(scope, path, prefix)
+            if not plan.refuses:
+                await _Serving(self, plan, request, receive, send).run()
+                return
+            try:
+                answer = refused(self.guard, plan, request, may_close(scope))
+            except Exception:
+                await self.faulty(scope, receive, send)
+                return
+            await reply(send, answer)
             return
 
         scope["verbguard"] = True
+        if plan.idle:
+            await self.app(scope, receive, send)
+            return
         checks = plan.checks_given
         serving: _Serving | None = None
 
@@ -192,13 +202,6 @@ class GuardMiddleware:
             self._prepare()
         return self.guard.settle(request)
 
-    async def _guarded(self, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
-        if plan.passes:
-            await self.app(request.scope, receive, send)
-            return
-        request.scope["verbguard"] = True
-        await _Serving(self, plan, request, receive, send).run()
-
     async def faulty(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
         answer = self.guard.fault(scope["method"])
@@ -206,6 +209,11 @@ class GuardMiddleware:
             await self.app(scope, receive, send)
         else:
             await reply(send, answer)
+
+
+def may_close(scope: Scope) -> bool:
+    """HTTP/2 has no connection fields."""
+    return scope.get("http_version", "1.1") in ("1.1", "1.0")
 
 
 def names_of(scope: Scope) -> list[bytes]:
@@ -216,7 +224,7 @@ def names_of(scope: Scope) -> list[bytes]:
 
 def pairs(headers: Any) -> Headers:
     """Fields that can be read again: by the standard they are an iterable of iterables, and some can be read once only."""
-    if type(headers) is list and (not headers or type(headers[0]) in (tuple, list)):
+    if type(headers) is list and (not headers or type(headers[0]) in _PAIR):
         return headers
     return [(name, value) for name, value in headers]
 
@@ -261,7 +269,8 @@ class _Serving(Serving):
             answer = self.open()
         except Exception:
             return await self.middleware.faulty(self.scope, self.receive_inner, self.send_inner)
-        self.wary()
+        if self.guard.trusted_from:
+            self.wary()
         if answer is None and self.mode:
             message = await self.receive_inner()
             if message["type"] != "http.request":
@@ -282,7 +291,8 @@ class _Serving(Serving):
         if answer is not None:
             self.close_spool()
             return await reply(self.send_inner, answer)
-        self.begin_touch()
+        if not self.token:
+            self.begin_touch()
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -300,8 +310,7 @@ class _Serving(Serving):
 
     @property
     def may_close(self) -> bool:  # type: ignore[override]
-        """HTTP/2 has no connection fields."""
-        return self.scope.get("http_version", "1.1") in ("1.0", "1.1")
+        return may_close(self.scope)
 
     async def _read(self, message: Message) -> bool:
         """The rest of the request's content; False when the client went away before its end."""
@@ -330,7 +339,7 @@ class _Serving(Serving):
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 1.5, LONGEST_PAUSE)
-                outcome = self.ask_again(lambda: self.store.claim(claim))
+                outcome = self.ask_again(claim)
         finally:
             middleware.waiting -= 1
         return outcome
@@ -375,6 +384,7 @@ class _Serving(Serving):
                 self.touch_again()
         else:
             self.end_touch()
+        self._release_shield()
         self.close_spool()
 
     async def receive(self) -> Message:
@@ -417,26 +427,29 @@ class _Serving(Serving):
             else:
                 self.passed(message.get("body", b""), False)
                 self.commit()
+                self._release_shield()
         elif kind == "http.response.start":
-            given = message.get("headers", ())
-            headers = pairs(given)
-            if headers is not given:
+            headers = message.get("headers", ())
+            if type(headers) is not list or headers and type(headers[0]) not in _PAIR:
+                headers = pairs(headers)
                 message = {**message, "headers": headers}
             try:
-                self.answered(message["status"], headers)
+                # layers outside change the list that they are given; what is kept is what the app said
+                self.answered(message["status"], [*headers] if self.capturing else headers)
             except Exception:
                 self.unjudged(message["status"])
             if not self.untouched:
                 return await self._started(message)
             self.begun = True
             if self._unshielded is not None and not self.storable:
-                self._unshielded.set()
+                self._release_shield()
         elif kind in _UNSEEN:
             self.unseen()
             if self._message is not None:
                 self.unheld()
                 await self._head(self._message)
             self.commit()
+            self._release_shield()
         if self._client_gone:
             return None
         try:
@@ -467,6 +480,7 @@ class _Serving(Serving):
     async def _replace(self, answer: Response) -> None:
         self.finished = True
         self.commit()
+        self._release_shield()
         self.begun = True
         await self._out({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
         body = b"" if self.request.method == "HEAD" else answer.body
@@ -485,6 +499,7 @@ class _Serving(Serving):
             await self._head(self._message)
         if not more:
             self.commit()
+            self._release_shield()
         elif self.dropping:
             if self._as_get:
                 self.finished = True
@@ -508,10 +523,6 @@ class _Serving(Serving):
         if not self.token or (not self.settled_at and not self.storable):
             raise
         self._client_gone = True
-
-    def keep(self, record: Record | None) -> None:
-        super().keep(record)
-        self._release_shield()
 
     def _release_shield(self) -> None:
         if self._unshielded is not None:

@@ -12,16 +12,14 @@ from typing import Any
 
 from verbguard.answering import Answering
 from verbguard.http import Headers, Request, Response, header, problem
+from verbguard.layouts import BY_NAMES
 from verbguard.methods import BODILESS
+from verbguard.plans import Guard
 from verbguard.policy import Action
 from verbguard.reach import touch_of
 from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, State, Unknown, Won
 from verbguard.replay import (
-    CREDENTIAL,
-    CREDENTIALS,
     IDEMPOTENCY_KEY,
-    KEYED_EXTRAS,
-    PRECONDITIONS,
     KeyProblem,
     fields_of,
     is_multipart,
@@ -34,30 +32,21 @@ from verbguard.replay import (
     request_digest,
     stored_headers,
 )
-from verbguard.resources import refusal
-from verbguard.rules import Rule, catalogue, replaying
+from verbguard.resources import Plan, refusal
+from verbguard.rules import Rule, replaying
 
-__all__ = ["DECIDING", "PENDING", "Exchange"]
+__all__ = ["PENDING", "Exchange", "refused"]
 
 REPLAYED = (b"idempotent-replayed", b"true")
 
 # A refusal that leaves more content than this unread closes an HTTP/1 connection: draining it would cost more than a new one.
 PENDING = 64 << 10
 
+_SMALL = 4096  # bytes of content that are sooner copied than hashed apart
+
 KEYLESS_WAIT = 5.0  # seconds that a keyless PUT waits for its running twin before it runs itself
 
-_CONDITIONAL = frozenset(PRECONDITIONS)
-
-
-def _deciding() -> frozenset[bytes]:
-    """Every request field that decides something; the others need not be looked at."""
-    names = {IDEMPOTENCY_KEY, b"host", b"content-type", b"cache-control", b"destination", *KEYED_EXTRAS, *CREDENTIALS}
-    for rule in catalogue().values():
-        names |= (rule.fields or frozenset()) | (rule.given or frozenset())
-    return frozenset(names)
-
-
-DECIDING = _deciding()
+_M = (b"m", b"M")
 
 
 class Exchange(Answering):
@@ -67,6 +56,7 @@ class Exchange(Answering):
     """
 
     mode = ""  # "keyed", "keyless" or nothing: whether this request claims
+    layout: Any = None  # of the request's fields, as they came
     principal = b""
     key = b""
     claimed_as: Claim | None = None
@@ -84,11 +74,11 @@ class Exchange(Answering):
         if plan.confirms:
             plan = self.plan = self.guard.confirmed(self.request)
         if plan.refused is not None:
-            self.guard.repeat(plan.refused[0])
-            return self._closing(plan.refused[1])
+            return refused(self.guard, plan, self.request, self.may_close)
         for note in plan.notes:
             self.guard.repeat(note)
-        marks = self.marks = self.request.deciding(DECIDING)
+        marks = self.marks = self.request.deciding(BY_NAMES)
+        self.layout = self.request.layout  # what a rule takes away from the request has decided all the same
         if not plan.triggered.isdisjoint(marks):
             answer = self._triggered(marks)
             if answer is not None:
@@ -105,7 +95,9 @@ class Exchange(Answering):
                 return self._refuse(
                     replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
                 )
-        if plan.keyless and guard.keyless and _CONDITIONAL.isdisjoint(marks) and not self._fresh():
+        fresh = b"cache-control" in marks and b"no-cache" in marks[b"cache-control"].lower()  # the client asks for execution
+        conditional = self.layout.conditional
+        if plan.keyless and guard.keyless and not fresh and not conditional and not _dotted(self.request.path):
             principal = self._principal()
             if principal is not None:
                 self.principal = principal
@@ -128,10 +120,6 @@ class Exchange(Answering):
                 self.request.drop(finding.drop)
         return None
 
-    def _fresh(self) -> bool:
-        """Whether the client asks for execution."""
-        return b"no-cache" in self.marks.get(b"cache-control", b"").lower()
-
     def _keyed(self) -> Response | None:
         try:
             self.key = parse_key(self.marks[IDEMPOTENCY_KEY], strict=self.plan.strict_keys)
@@ -151,11 +139,11 @@ class Exchange(Answering):
         if guard.principal is not None:
             who = guard.principal(request)
             return None if who is None or who == "" or who == b"" else sha256(fields_of(who)).digest()[:16]
-        certificate = request.client_certificate
-        credentials = [field for field in self.marks.items() if CREDENTIAL[field[0]]]
-        if certificate is None and len(credentials) == 1:
-            return guard.principals.get(credentials[0]) or guard.remember(credentials[0], principal_of(credentials))
-        return principal_of(credentials, certificate)
+        certificate, names, marks = request.client_certificate, self.layout.credentials, self.marks
+        if certificate is None and len(names) == 1:
+            credential = names[0], marks[names[0]]
+            return guard.principals.get(credential) or guard.remember(credential, principal_of([credential]))
+        return principal_of([(name, marks[name]) for name in names], certificate)
 
     def claim(self, content: Any) -> Claim:
         """The claim for this request; `content` is all of it as bytes, or an iterable of its pieces when it is large."""
@@ -163,18 +151,16 @@ class Exchange(Answering):
         self.unread = False
         marks = self.marks
         kind = marks.get(b"content-type", b"")
-        multipart = kind[:1] in b"mM" and is_multipart(kind)
+        multipart = kind[:1] in _M and is_multipart(kind)
         keyed = self.mode == "keyed"
         if keyed:
-            head = keyed_head(request, marks, b"multipart" if multipart else kind, not KEYED_EXTRAS.isdisjoint(marks))
+            head = keyed_head(request, marks, b"multipart" if multipart else kind, self.layout.extras)
         else:
-            head = self.principal + keyless_head(request, multipart)
-        if multipart or type(content) is not bytes or replay.fingerprint != "bytes":
+            head = self.principal + keyless_head(request.target, request.meaning(BY_NAMES), multipart)
+        if multipart or type(content) is not bytes or len(content) > _SMALL or replay.fingerprint != "bytes":
             print_ = request_digest(head, content, kind, replay.fingerprint)
         else:
-            digest = sha256(head + b"\n")
-            digest.update(content)
-            print_ = digest.digest()
+            print_ = sha256(head + b"\n" + content).digest()
         ident = self.guard.scope + (self.principal + self.key if keyed else print_)
         keep = replay.keep if keyed else plan.window
         claim = self.claimed_as = Claim(ident, print_, self.touch, not keyed, plan.reruns, replay.lease, keep)
@@ -226,10 +212,14 @@ class Exchange(Answering):
 
     def _replay(self, record: Record) -> Response:
         if record.state is State.WHOLE:
-            self.say(replaying.REPLAYED, "The stored answer was sent.", Action.REPAIR, record.status)
-            response = readable(record.response(), self.request.get(b"accept-encoding"))
-            response.headers = self._exposed([*response.headers, REPLAYED])
-            if self.request.method == "HEAD" or record.status in BODILESS:
+            rule, target, marks = replaying.REPLAYED, self.plan.target, self.marks
+            if not self.guard.heard(rule.id, target.template, record.status):
+                self.say(rule, "The stored answer was sent.", Action.REPAIR, record.status)
+            response = readable(record.response(), marks.get(b"accept-encoding"))
+            response.headers = [*response.headers, REPLAYED]
+            if b"origin" in marks:
+                response.headers = self._exposed(response.headers)
+            if record.status in BODILESS:
                 response.body = b""
             return response
         what = "exceeded what is kept" if record.state is State.TOO_LARGE else "ended before it was complete"
@@ -273,9 +263,7 @@ class Exchange(Answering):
 
     def _closing(self, answer: Response) -> Response:
         """With more than a little content unread, HTTP/1 must be told that the connection ends (RFC 9110 10.1.1)."""
-        if not self.may_close or not self.unread or not pending(self.request):
-            return answer
-        return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
+        return closing(answer) if self.may_close and self.unread and pending(self.request) else answer
 
     # ---- the end
 
@@ -295,7 +283,7 @@ class Exchange(Answering):
         release = self.plan.replay.release
         if self.untouched and self.capturing and status < 300 and not release and self._declared in (-1, self._size):
             content = self._body if self._chunks is None else b"".join(self._chunks)
-            return Record(status, stored_headers(self.headers), content)
+            return Record(status, self._layout.stored(self.headers), content)
         if self.mode == "keyless":
             if not 200 <= status <= 299 or not self.capturing or not self._complete():
                 return None
@@ -349,11 +337,30 @@ class Exchange(Answering):
         return Record(500, answer.headers, answer.body)
 
 
+def refused(guard: Guard, plan: Plan, request: Request, may_close: bool = False) -> Response:
+    """The refusal that was decided at start-up."""
+    assert plan.refused is not None
+    finding, answer = plan.refused
+    guard.repeat(finding)
+    return closing(answer) if may_close and pending(request) else answer
+
+
+def closing(answer: Response) -> Response:
+    """The answer, after which the connection ends."""
+    return Response(answer.status, [*answer.headers, (b"connection", b"close")], answer.body)
+
+
+def _dotted(path: str) -> bool:
+    """Whether a path has dot segments: apps differ in which resource that is, so nothing is remembered of it."""
+    return "/." in path and not {".", ".."}.isdisjoint(path.split("/"))
+
+
 def pending(request: Request) -> bool:
     """Whether more content is waiting than is worth reading for nothing."""
-    if request.get(b"transfer-encoding") is not None:
+    fields = request.fields
+    if b"transfer-encoding" in fields:
         return True
-    length = request.get(b"content-length")
+    length = fields.get(b"content-length")
     if length is None:
         return False
-    return not length.isdigit() or int(length) > PENDING or (length != b"0" and request.get(b"expect") is not None)
+    return not length.isdigit() or int(length) > PENDING or (length != b"0" and b"expect" in fields)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -80,12 +81,12 @@ def header(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
 def reason(status: int) -> str:
     """The reason phrase of a status code, never empty: WSGI wants one."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    return _REASONS.get(status, "Unknown")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")  # what stands in a path as itself (RFC 3986 section 3.3)
@@ -102,15 +103,19 @@ def environ_name(name: bytes) -> str:
     return plain if plain in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + plain
 
 
+_NAME = itemgetter(0)
+
+
 class Request:
     """One request as the rules see it. The adapters subclass it to read the server's own structures lazily.
 
     `path` is decoded and stands below `prefix` (ASGI's root_path, WSGI's SCRIPT_NAME); names in `headers` are lower case.
     """
 
-    __slots__ = ("_fields", "_headers", "method", "path", "prefix", "query")
+    __slots__ = ("_fields", "_headers", "layout", "method", "path", "prefix", "query")
 
     _fields: Mapping[bytes, bytes] | None
+    layout: Any  # of the names, once `deciding` was asked; None again when fields are taken away
 
     def __init__(self, method: str, path: str, headers: Headers | None = None, query: bytes = b"", prefix: str = "") -> None:
         self.method = method
@@ -118,17 +123,32 @@ class Request:
         self.prefix = prefix
         self.query = query
         self._headers: Headers = [] if headers is None else headers
-        self._fields = None
+        self._fields = self.layout = None
 
     @property
     def headers(self) -> Headers:
         """All field lines in their order, names in lower case."""
         return self._headers
 
-    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        """Those of these fields that are present, with their values."""
-        fields = self.fields
-        return {name: fields[name] for name in fields.keys() & names}
+    def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
+        """The fields that decide something, with their values, by the layout of their names."""
+        headers = self.headers
+        layout = self.layout = layouts[tuple(map(_NAME, headers))]
+        if layout.repeats:
+            fields = self.fields
+            found = {name: fields[name] for name, _ in layout.deciding}
+        else:
+            found = dict(map(headers.__getitem__, layout.places))
+        return found
+
+    def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
+        """The field lines that identify a PUT without a key, sorted."""
+        headers = self.headers
+        layout = self.layout or layouts[tuple(map(_NAME, headers))]
+        lines = [begins + headers[place][1] for begins, place in layout.meaning]
+        if layout.repeats:
+            lines.sort()
+        return lines
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:
@@ -144,7 +164,7 @@ class Request:
     def drop(self, names: frozenset[bytes]) -> None:
         """Take fields away before the app sees them."""
         self._headers = without(self.headers, names)
-        self._fields = None
+        self._fields = self.layout = None
 
     @property
     def target(self) -> bytes:

@@ -24,11 +24,14 @@ class LogObserver:
     def __init__(self) -> None:
         self._said: set[tuple[str, str, int]] = set()
 
+    def has_said(self, rule: str, template: str, status: int) -> bool:
+        """Whether a finding of this rule, route and status would not be logged again."""
+        return (rule, template, status) in self._said or len(self._said) >= _MOST
+
     def __call__(self, finding: Finding) -> None:
-        key = (finding.rule, finding.template, finding.status)
-        if key in self._said or len(self._said) >= _MOST:
+        if self.has_said(finding.rule, finding.template, finding.status):
             return
-        self._said.add(key)
+        self._said.add((finding.rule, finding.template, finding.status))
         known = catalogue().get(finding.rule)
         level = logging.DEBUG if known is not None and known.routine else logging.WARNING
         logger.log(level, "%s: %s %s: %s [%s]", finding.rule, finding.method, finding.template, finding.message, finding.action)

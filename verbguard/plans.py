@@ -52,7 +52,7 @@ class Guard:
         if not isinstance(observers, Iterable):
             raise ConfigError(f"observers = {observers!r}: a sequence of callables")
         self.observers: tuple[Observer, ...] = tuple(observers) or (LogObserver(),)
-        self._only_log = len(self.observers) == 1 and isinstance(self.observers[0], LogObserver)
+        self._only_log = self.observers[0] if len(self.observers) == 1 and type(self.observers[0]) is LogObserver else None
         for observer in self.observers:
             if not callable(observer):
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
@@ -68,6 +68,7 @@ class Guard:
         self._kinds: dict[str, tuple[Kind, str]] = {}
         self._children: dict[str, str] = {}
         self._stateful: list[list[str] | None] = []  # the templates whose state a keyless answer may tell
+        self.shallowest = 0  # segments of the shortest path whose state a keyless answer may tell
         self.map: RouteMap | None = None
         self.router: Router | None = None
         self._version: object = None
@@ -95,6 +96,7 @@ class Guard:
         self.scope = sha256("\n".join(sorted(templates)).encode("utf-8", "surrogatepass")).digest()[:8]
         self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
         self._stateful = self._with_state()
+        self.shallowest = min([0 if segments is None else len(segments) for segments in self._stateful], default=0)
         self.known = frozenset().union(*(route.takes or () for route in routes))
         self.unmapped = Resource(self, (), (), "(unmapped)")
         self.map = RouteMap(routes, lambda landing, reached: Resource(self, landing, reached))
@@ -332,9 +334,16 @@ class Guard:
             finding.status = finding.set_status or (finding.answer.status if finding.answer is not None else status)
         return finding
 
+    def heard(self, rule: str, template: str, status: int) -> bool:
+        """Whether nobody is left who would do anything about such a finding."""
+        return self._only_log is not None and self._only_log.has_said(rule, template, status)
+
     def repeat(self, finding: Finding) -> None:
         """Hand on a finding that was made at start-up; the application's observers may do with theirs what they like."""
-        self.tell(finding if self._only_log else copy(finding))
+        if self._only_log is None:
+            self.tell(copy(finding))
+        elif not self._only_log.has_said(finding.rule, finding.template, finding.status):
+            self.tell(finding)
 
     def tell(self, finding: Finding) -> None:
         """Hand a finding to the observers; one that fails is logged and harms nobody."""

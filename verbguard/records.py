@@ -44,47 +44,62 @@ class Touch:
         self.sweeps = sweeps
         self.named: list[tuple[str, ...]] | None = None
 
-    def name(self, path: str) -> None:
-        """The answer names another resource that this request changed."""
+    def name(self, path: str, depth: int = 0) -> None:
+        """The answer names another resource that this request changed; above `depth` segments nobody asks for a state."""
         here, above = lineage(path)
-        self.named = [*(self.named or ()), (*above, here)]
+        self.named = [*(self.named or ()), (*above[depth:], here)]
 
 
-_LINEAGES: dict[str, tuple[str, tuple[str, ...]]] = {"": ("", ())}
+# parent -> how a child's canonical path begins, and the child's ancestors
+_LINEAGES: dict[str, tuple[str, tuple[str, ...]]] = {"": ("/", ("",))}
 
 
 _LONGEST, _DEEPEST = 2_048, 32  # characters and segments of a path that are told apart; longer ones share a generation
-_USUAL = 128  # characters of a parent that is remembered
+_USUAL = 128  # characters of what is remembered
 
 
 def lineage(path: str) -> tuple[str, tuple[str, ...]]:
     """(the canonical path, its ancestors from the root down): `/items/07` is `/items/7` below `("", "/items")`."""
     parent, _, last = path.rpartition("/")
-    found = _LINEAGES.get(parent)
-    if found is None:
-        found = _lineage_of(parent)
-        if len(parent) <= _USUAL:  # parents repeat; a stream of ever new or long ones must not fill memory
-            if len(_LINEAGES) > 2048:
-                _LINEAGES.clear()
-            _LINEAGES[parent] = found
-    return _below(found, last)
+    begins, above = _LINEAGES.get(parent) or _parent(parent)
+    if last.isdecimal() and last[0] != "0" and last.isascii():
+        return begins + last, above
+    if last in ("", ".", ".."):
+        here, higher = _lineage_of(parent)
+        return (higher[-1], higher[:-1]) if last == ".." and higher else (here, higher)
+    return begins + (_SEGMENTS.get(last) or _segment(last)), above
 
 
-def _lineage_of(path: str) -> tuple[str, tuple[str, ...]]:
-    found: tuple[str, tuple[str, ...]] = ("", ())
-    for segment in path[:_LONGEST].split("/")[:_DEEPEST]:
-        found = _below(found, segment)
+def _parent(path: str) -> tuple[str, tuple[str, ...]]:
+    here, above = _lineage_of(path)
+    found = here + "/", (*above, here)
+    if len(path) <= _USUAL:  # parents repeat; a stream of ever new or long ones must not fill memory
+        if len(_LINEAGES) > 2_048:
+            _LINEAGES.clear()
+        _LINEAGES[path] = found
     return found
 
 
-def _below(above: tuple[str, tuple[str, ...]], segment: str) -> tuple[str, tuple[str, ...]]:
-    if segment in ("", "."):
-        return above
-    here, higher = above
-    if segment == "..":
-        return (higher[-1], higher[:-1]) if higher else above
-    plain = segment.isdecimal() and segment.isascii() and segment[0] != "0"
-    return f"{here}/{segment if plain else canonical(segment[:_LONGEST])}", (*higher, here)
+def _lineage_of(path: str) -> tuple[str, tuple[str, ...]]:
+    here, above = "", ()  # type: tuple[str, tuple[str, ...]]
+    for segment in path[:_LONGEST].split("/")[:_DEEPEST]:
+        if segment == "..":
+            here, above = (above[-1], above[:-1]) if above else (here, above)
+        elif segment not in ("", "."):
+            here, above = f"{here}/{_segment(segment)}", (*above, here)
+    return here, above
+
+
+_SEGMENTS: dict[str, str] = {}  # the literals of an app's templates come again and again
+
+
+def _segment(segment: str) -> str:
+    found = canonical(segment[:_LONGEST])
+    if len(segment) <= _USUAL:
+        if len(_SEGMENTS) > 2_048:
+            _SEGMENTS.clear()
+        _SEGMENTS[segment] = found
+    return found
 
 
 def whole(path: str) -> Touch:
@@ -195,33 +210,59 @@ class State(IntEnum):
     BROKEN = 3  # the answer ended before it was complete
 
 
+_STATES = {state.value: state for state in State}
+
 _HEAD = Struct("<BBHI")  # version, state, status, length of the field lines
 _VERSION = 1
+
+
+class _Labels(dict[bytes, bytes]):
+    """Field name -> how its line begins."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        if b":" in name or b"\n" in name:
+            raise ValueError("the name of a field holds a colon or a line feed")
+        label = name + b":"
+        if len(self) < 2_000:  # an app may make names up
+            self[name] = label
+        return label
+
+
+_LABELS = _Labels()
 
 
 class Record:
     """A stored answer. Field lines are ordered pairs, repeated ones kept; the layout carries a version for rolling deploys."""
 
-    __slots__ = ("body", "headers", "state", "status")
+    __slots__ = ("_fields", "body", "state", "status")
 
-    def __init__(self, status: int, headers: Headers, body: bytes = b"", state: State = State.WHOLE) -> None:
+    def __init__(self, status: int, headers: Headers | bytes, body: bytes = b"", state: State = State.WHOLE) -> None:
+        """`headers` are pairs, or their lines as `pack` frames them."""
         self.status = status
-        self.headers = headers
+        self._fields = headers
         self.body = body
         self.state = state
+
+    @property
+    def headers(self) -> Headers:
+        """The field lines as pairs."""
+        if type(self._fields) is bytes:
+            lines = self._fields.split(b"\n") if self._fields else []
+            self._fields = [(name, value) for name, _, value in [line.partition(b":") for line in lines]]
+        return self._fields  # type: ignore[return-value]
 
     def pack(self, prefix: bytes = b"") -> bytes:
         """The record as bytes, behind a store's own prefix.
 
         Raises ValueError for field lines that cannot be framed; such an answer must not be stored.
         """
-        headers = self.headers
-        lines = b"\n".join([name + b":" + value for name, value in headers])
-        if lines.count(b"\n") >= (len(headers) or 1):
-            raise ValueError("a field line holds a line feed")
-        for name, _ in headers:
-            if b":" in name:
-                raise ValueError("the name of a field holds a colon")
+        fields = self._fields
+        if isinstance(fields, bytes):
+            lines = fields
+        else:
+            lines = b"\n".join([_LABELS[name] + value for name, value in fields])
+            if lines.count(b"\n") >= (len(fields) or 1):
+                raise ValueError("a field line holds a line feed")
         return b"".join((prefix, _HEAD.pack(_VERSION, self.state, self.status, len(lines)), lines, self.body))
 
     @classmethod
@@ -231,16 +272,13 @@ class Record:
             raise ValueError("a record is longer than this")
         version, state, status, length = _HEAD.unpack_from(data, start)
         body = start + _HEAD.size + length
-        if version != _VERSION or len(data) < body:
+        if version != _VERSION or len(data) < body or state not in _STATES:
             raise ValueError(f"not a record of version {_VERSION}")
-        lines = data[start + _HEAD.size : body]
-        headers: Headers = []
-        for line in lines.split(b"\n") if lines else ():
-            name, colon, value = line.partition(b":")
-            if not colon:
-                raise ValueError("a field line without a colon")
-            headers.append((name, value))
-        return cls(status, headers, data[body:], State(state))
+        lines = data[start + _HEAD.size : body].split(b"\n") if length else []
+        headers = [(name, value) for name, colon, value in [line.partition(b":") for line in lines] if colon]
+        if len(headers) != len(lines):
+            raise ValueError("a field line without a colon")
+        return cls(status, headers, data[body:], _STATES[state])
 
     def response(self) -> Response:
         """The kept answer as a response."""

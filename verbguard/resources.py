@@ -66,6 +66,7 @@ class Plan:
         "confirms",
         "environ_watches",
         "given",
+        "idle",
         "keyed",
         "keyless",
         "light",
@@ -73,6 +74,7 @@ class Plan:
         "notes",
         "passes",
         "refused",
+        "refuses",
         "replay",
         "reruns",
         "scatters",
@@ -131,6 +133,8 @@ class Plan:
             "HEAD",
             "OPTIONS",
         )
+        self.idle = self.light and not relevant  # not even that
+        self.refuses = self.refused is not None and not self.confirms
 
     def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
         """A rule that looks only at the target speaks once, now."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
-from verbguard.records import Outcome, Record, State
+from verbguard.records import Claim, Outcome, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
@@ -34,7 +33,7 @@ class Serving(Exchange):
         except Exception:
             self.refusal = self.guard.fault(self.request.method)
             return None
-        return self.ask_again(lambda: self.store.claim(claim))
+        return self.ask_again(claim)
 
     def wary(self) -> None:
         """After a failure of the store nothing keyless is replayed for one window: it may not have heard of a write."""
@@ -68,8 +67,7 @@ class Serving(Exchange):
         """The app went on after its answer was recorded, and may have changed something since."""
         if self.touch is not None:
             try:
-                self.store.start(self.touch)
-                self.store.end(self.touch)
+                self.store.bump(self.touch)
             except Exception as error:
                 self.distrust(error)
 
@@ -81,10 +79,10 @@ class Serving(Exchange):
             except Exception as error:
                 self.distrust(error)
 
-    def ask_again(self, claim: Callable[[], Outcome]) -> Outcome | None:
+    def ask_again(self, claim: Claim) -> Outcome | None:
         """The store's word, or what its failure means for this request."""
         try:
-            return claim()
+            return self.store.claim(claim)
         except Exception as error:
             self.distrust(error)
             self.refusal = self.store_down()

@@ -10,13 +10,14 @@ from time import monotonic
 from typing import Any
 
 from verbguard.errors import ConfigError
-from verbguard.exchange import DECIDING
+from verbguard.exchange import refused
 from verbguard.http import Headers, Request, Response, environ_name, quoted_path, reason
+from verbguard.layouts import Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
-from verbguard.replay import CREDENTIAL
 from verbguard.resources import Plan
+from verbguard.routers.werkzeug import closes_quietly, router_of
 from verbguard.routes import Router
 from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
@@ -60,18 +61,14 @@ _ENVIRON = _EnvironNames()
 _FIELDS = _FieldNames()
 
 
-class _Deciding(dict[str, bytes | None]):
-    """An environ's key -> the name of a field that decides something, or None."""
-
-    def __missing__(self, key: str) -> bytes | None:
-        name = _FIELDS[key]
-        found = name if name is not None and CREDENTIAL[name] else None
-        if len(self) < 2_000:
-            self[key] = found
-        return found
+def _named(keys: tuple[str, ...]) -> Iterator[tuple[bytes, str]]:
+    for key in keys:
+        name = b"remote-user" if key == "REMOTE_USER" else _FIELDS[key]
+        if name is not None:
+            yield name, key
 
 
-_DECIDING = _Deciding({_ENVIRON[name]: name for name in DECIDING} | {"REMOTE_USER": b"remote-user"})
+_BY_KEYS: Layouts[tuple[str, ...], str] = Layouts(_named)
 
 
 class WsgiRequest(Request):
@@ -86,12 +83,16 @@ class WsgiRequest(Request):
         self._prefix = prefix
         self._path_info = environ.get("PATH_INFO")
         self.query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+        self.layout = None
 
     @property
     def prefix(self) -> str:  # type: ignore[override]
         """SCRIPT_NAME, also when a proxy's prefix is only put in place behind the guard; a mount moves the path as well."""
         environ = self.environ
-        return decoded(environ.get("SCRIPT_NAME", "")) if environ.get("PATH_INFO") == self._path_info else self._prefix
+        if environ.get("PATH_INFO") != self._path_info:
+            return self._prefix
+        prefix = environ.get("SCRIPT_NAME", "")
+        return decoded(prefix) if prefix else ""
 
     @property
     def headers(self) -> Headers:
@@ -106,10 +107,19 @@ class WsgiRequest(Request):
     def fields(self) -> Mapping[bytes, bytes]:
         return dict(self.headers)
 
-    def deciding(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+    def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
+        """An environ has layouts of its own, by its keys."""
         environ = self.environ
-        deciding = _DECIDING
-        return {name: environ[key].encode("latin-1") for key in environ if (name := deciding[key]) is not None}
+        layout = self.layout = _BY_KEYS[tuple(environ)]
+        found = {name: environ[key].encode("latin-1") for name, key in layout.deciding}
+        if layout.repeats:  # REMOTE_USER from the server, and a field of that name from the client: both count
+            found[b"remote-user"] = f"{environ['REMOTE_USER']}, {environ['HTTP_REMOTE_USER']}".encode("latin-1")
+        return found
+
+    def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
+        environ = self.environ
+        layout = self.layout or _BY_KEYS[tuple(environ)]
+        return [begins + environ[key].encode("latin-1") for begins, key in layout.meaning]
 
     def get(self, name: bytes) -> bytes | None:
         value = self.environ.get(_ENVIRON[name])
@@ -123,6 +133,7 @@ class WsgiRequest(Request):
     def drop(self, names: frozenset[bytes]) -> None:
         for name in names:
             self.environ.pop(_ENVIRON[name], None)
+        self.layout = None
 
     @property
     def target(self) -> bytes:
@@ -164,7 +175,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = store_of(store)
-        self.router = router or _router_of(app)
+        self.router = router or router_of(app)
         self.waiting = 0
         self._pending = True
         if self.router is None or _has_own_routes(self.router):
@@ -206,9 +217,21 @@ class GuardMiddleware:
         except Exception:
             return self.faulty(environ, start_response)
         if not plan.light or plan.watches and not plan.environ_watches.isdisjoint(environ):
-            return self._guarded(plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
+            if plan.passes:
+                return self.app(environ, start_response)
+            environ[MARK] = True
+            request = WsgiRequest(environ, path, decoded(prefix))
+            if not plan.refuses:
+                return _Serving(self, plan, request, start_response).run()
+            try:
+                answer = refused(self.guard, plan, request)
+            except Exception:
+                return self.faulty(environ, start_response)
+            return reply(start_response, answer)
 
         environ[MARK] = True
+        if plan.idle:
+            return self.app(environ, start_response)
         lines = plan.lines
         serving: _Serving | None = None
         started = False
@@ -233,23 +256,10 @@ class GuardMiddleware:
             self._prepare(request.environ)
         return self.guard.settle(request)
 
-    def _guarded(self, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> Iterable[bytes]:
-        if plan.passes:
-            return self.app(request.environ, start_response)
-        request.environ[MARK] = True
-        return _Serving(self, plan, request, start_response).run()
-
     def faulty(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
         answer = self.guard.fault(environ["REQUEST_METHOD"])
         return self.app(environ, start_response) if answer is None else reply(start_response, answer)
-
-
-def _router_of(app: Any) -> Router | None:
-    """The router of a Flask app, or of the app whose `wsgi_app` this is."""
-    from verbguard.routers.werkzeug import router_of
-
-    return router_of(app)
 
 
 def _has_own_routes(router: Router) -> bool:
@@ -263,8 +273,21 @@ def reply(start_response: StartResponse, answer: Response) -> Iterable[bytes]:
     return [answer.body]
 
 
+class _Titles(dict[bytes, str]):
+    """Field name -> as it is written in WSGI."""
+
+    def __missing__(self, name: bytes) -> str:
+        title = (name.title() if name.islower() else name).decode("latin-1")
+        if len(self) < 2_000:  # an app may make names up
+            self[name] = title
+        return title
+
+
+_TITLES = _Titles()
+
+
 def _text(headers: Headers) -> list[tuple[str, str]]:
-    return [((name.title() if name.islower() else name).decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return [(_TITLES[name], value.decode("latin-1")) for name, value in headers]
 
 
 class _Late:
@@ -321,7 +344,8 @@ class _Serving(Serving):
             answer = self.open()
         except Exception:
             return self.middleware.faulty(environ, self._start)
-        self.wary()
+        if self.guard.trusted_from:
+            self.wary()
         if answer is None and self.mode:
             content = self._read(environ)
             if content is None:
@@ -388,7 +412,7 @@ class _Serving(Serving):
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 time.sleep(min(pause, left))
                 pause = min(pause * 1.5, LONGEST_PAUSE)
-                outcome = self.ask_again(lambda: self.store.claim(claim))
+                outcome = self.ask_again(claim)
         finally:
             middleware.waiting -= 1
         return outcome
@@ -408,7 +432,8 @@ class _Serving(Serving):
     # ---- the app
 
     def _serve(self, environ: Environ) -> Iterable[bytes]:
-        self.begin_touch()
+        if not self.token:
+            self.begin_touch()
         original = {**environ} if self.request.method == "HEAD" else None
         try:
             result = self.middleware.app(environ, self.start_response)
@@ -635,6 +660,7 @@ class _Body:
             return
         self._closed = True
         serving = self._serving
+        goes_on = serving.mode != "keyless" and hasattr(self._result, "close") and not closes_quietly(self._result)
         try:
             if self._left is None and serving.storable and not serving.settled_at:
                 for _ in self:
@@ -646,7 +672,7 @@ class _Body:
             finally:
                 serving._end()
                 serving.close_spool()
-                if serving.mode != "keyless" and hasattr(self._result, "close"):
+                if goes_on:
                     serving.touch_again()  # what the app does when it is closed comes after its answer
 
 

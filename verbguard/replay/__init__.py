@@ -6,11 +6,18 @@ practice follows; the decisions where it is silent are explained in docs/archite
 
 from __future__ import annotations
 
-from verbguard.replay.fingerprints import KEYED_EXTRAS, PRECONDITIONS, keyed_head, keyless_head, request_digest
+from verbguard.replay.fingerprints import (
+    KEYED_EXTRAS,
+    MEANINGLESS,
+    PRECONDITIONS,
+    keyed_head,
+    keyless_head,
+    request_digest,
+)
 from verbguard.replay.keys import IDEMPOTENCY_KEY, MAX_KEY, KeyProblem, parse_key
 from verbguard.replay.multipart import is_multipart
 from verbguard.replay.principals import CREDENTIAL, CREDENTIALS, fields_of, principal_of
-from verbguard.replay.results import kept, readable, stored_headers
+from verbguard.replay.results import STORED, kept, readable, stored_headers
 
 __all__ = [
     "CREDENTIAL",
@@ -18,7 +25,9 @@ __all__ = [
     "IDEMPOTENCY_KEY",
     "KEYED_EXTRAS",
     "MAX_KEY",
+    "MEANINGLESS",
     "PRECONDITIONS",
+    "STORED",
     "KeyProblem",
     "fields_of",
     "is_multipart",

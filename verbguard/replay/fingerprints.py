@@ -11,7 +11,7 @@ from verbguard.http import HOP_BY_HOP, Request
 from verbguard.replay.multipart import is_multipart, parts_digest
 from verbguard.replay.principals import SECRETS
 
-__all__ = ["KEYED_EXTRAS", "PRECONDITIONS", "keyed_head", "keyless_head", "request_digest"]
+__all__ = ["KEYED_EXTRAS", "MEANINGLESS", "PRECONDITIONS", "keyed_head", "keyless_head", "request_digest"]
 
 
 PRECONDITIONS = (b"if-match", b"if-none-match", b"if-unmodified-since")
@@ -21,7 +21,7 @@ KEYED_EXTRAS = frozenset([b"content-encoding", b"content-range", *PRECONDITIONS]
 _EXTRAS = sorted(KEYED_EXTRAS)
 
 # Fields that never change what a keyless PUT does: who sends it is the principal, the rest is delivery and tracing.
-_MEANINGLESS = (
+MEANINGLESS = (
     SECRETS
     | HOP_BY_HOP
     | {
@@ -83,7 +83,7 @@ _MEANINGLESS = (
 def keyed_head(request: Request, fields: Mapping[bytes, bytes], kind: bytes, extras: bool) -> bytes:
     """What identifies a keyed request beside its content; `extras` says whether it carries any of KEYED_EXTRAS."""
     target = request.target
-    if b"%" in target:
+    if target.find(b"%") >= 0:  # `in` asks first whether the other is a number, which costs more than all the rest
         target = _canonical(target)
     head = b"%b %b\n%b\n%b" % (request.method.encode("utf-8", "replace"), target, fields.get(b"host", b""), kind)
     if extras:
@@ -91,15 +91,12 @@ def keyed_head(request: Request, fields: Mapping[bytes, bytes], kind: bytes, ext
     return head
 
 
-def keyless_head(request: Request, multipart: bool) -> bytes:
+def keyless_head(target: bytes, lines: list[bytes], multipart: bool) -> bytes:
     """What identifies a keyless PUT beside its content and principal: the target and every field that can carry meaning."""
-    lines = [
-        b"%s:%s" % ((name, b"multipart") if multipart and name == b"content-type" else (name, value))
-        for name, value in request.headers
-        if name not in _MEANINGLESS
-    ]
-    lines.sort()
-    return b"\0".join((_canonical(request.target), *lines))
+    if multipart:
+        lines = [b"content-type:multipart" if line.startswith(b"content-type:") else line for line in lines]
+        lines.sort()
+    return b"\0".join((_canonical(target) if target.find(b"%") >= 0 else target, *lines))
 
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -108,8 +105,6 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 def _canonical(target: bytes) -> bytes:
     """RFC 3986 section 6.2.2: escapes in upper case, unreserved characters not escaped."""
-    if b"%" not in target:
-        return target
 
     def plain(match: re.Match[bytes]) -> bytes:
         code = int(match[1], 16)

@@ -29,7 +29,7 @@ def parse_key(value: bytes, *, strict: bool = False) -> bytes:
 
     Raises KeyProblem. With `strict`, a value that is not an RFC 9651 String is a problem too.
     """
-    if not strict and len(value) <= MAX_KEY and _BARE.fullmatch(value):
+    if not strict and value[:1] != b'"' and len(value) <= MAX_KEY and _BARE.fullmatch(value):
         return value
     value = value.strip(b" \t")
     quoted = _QUOTED.fullmatch(value)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from verbguard.http import HOP_BY_HOP, Headers, Response, header, joined
+from verbguard.http import HOP_BY_HOP, Headers, Response
 
-__all__ = ["kept", "readable", "stored_headers"]
+__all__ = ["STORED", "kept", "readable", "stored_headers"]
 
 
 # They prove that nothing was done, or ask for the same request again.
@@ -51,24 +51,39 @@ _NEVER_STORED = HOP_BY_HOP | {
 }
 
 
+class _Stored(dict[bytes, bytes]):
+    """Field name as an app spells it -> the name under which it is stored, empty for one that never is."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        plain = name.lower()
+        found = b"" if plain in _NEVER_STORED else plain
+        if len(self) < 2_000:  # an app may make names up
+            self[name] = found
+        return found
+
+
+STORED = _Stored()
+
+
 def stored_headers(headers: Headers) -> Headers:
     """The field lines of an answer that a replay repeats: ordered pairs, names in lower case."""
-    found: Headers = [pair for pair in headers if pair[0] not in _NEVER_STORED]
-    for name, _ in found:
-        if not name.islower():
-            found = [(raw.lower(), value) for raw, value in headers if raw.lower() not in _NEVER_STORED]
-            break
+    found: Headers = [(stored, value) for name, value in headers if (stored := STORED[name])]
     if len(found) != len(headers):
-        named = joined((name.lower(), value) for name, value in headers).get(b"connection")
-        if named:
-            listed = {name.strip().lower() for name in named.split(b",")}
+        connection = [value for name, value in headers if name.lower() == b"connection"]
+        if connection:
+            listed = {name.strip().lower() for name in b",".join(connection).split(b",")}
             found = [pair for pair in found if pair[0] not in listed]
     return found
 
 
 def readable(response: Response, accept_encoding: bytes | None) -> Response:
     """A kept answer for a client that may accept other content codings than the first one did (RFC 9110 12.5.3)."""
-    coding = (header(response.headers, b"content-encoding") or b"").strip().lower()
+    for name, value in response.headers:
+        if name == b"content-encoding":
+            coding = value.strip().lower()
+            break
+    else:
+        return response
     if accept_encoding is None or coding not in (b"gzip", b"x-gzip", b"deflate") or not response.body:
         return response
     if _accepts(accept_encoding, coding):

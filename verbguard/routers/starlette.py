@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from verbguard.errors import ConfigError
@@ -105,8 +106,26 @@ class StarletteRouter:
 
 def _nodes(natives: Sequence[Any], prefix: str, *, exact: bool, depth: int, within: str = "") -> Iterator[_Node]:
     """The nodes of one level; `within` names the mounts and hosts around it."""
+    mounts: list[str] = []
     for native in _flattened(natives):
-        yield from _node(native, prefix, exact=exact, depth=depth, within=within)
+        for node in _node(native, prefix, exact=exact, depth=depth, within=within):
+            if node.route is None or node.route.opaque:
+                mounts.append(prefix + getattr(node.native, "path", ""))
+            elif any(_covers(mount, node.route.template) for mount in mounts):
+                # a mount that stands first takes some of its paths
+                node.route = replace(node.route, exact=False, types=f"{node.route.types} behind a mount")
+            yield node
+
+
+def _covers(mount: str, template: str) -> bool:
+    """Whether a path could be below the mount and match the template too."""
+    above, segments = mount.split("/"), template.split("/")
+    for theirs, mine in zip(above, segments, strict=False):
+        if ":path}" in theirs + mine:
+            return True
+        if theirs != mine and "{" not in theirs + mine:
+            return False
+    return len(segments) >= len(above)
 
 
 def _flattened(natives: Sequence[Any]) -> Iterator[Any]:

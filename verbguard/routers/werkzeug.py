@@ -9,7 +9,7 @@ from typing import Any
 from verbguard.http import Request
 from verbguard.routes import Route
 
-__all__ = ["WerkzeugRouter", "router_of"]
+__all__ = ["WerkzeugRouter", "closes_quietly", "router_of"]
 
 
 _DEEP = 64  # layers of middleware; nobody has more, and a loop must end
@@ -24,6 +24,22 @@ def router_of(app: Any) -> WerkzeugRouter | None:
                 return WerkzeugRouter(candidate)
         app = getattr(app, "__dict__", {}).get("app")
     return None
+
+
+def closes_quietly(result: Any) -> bool:
+    """Whether nothing of the application's own runs when this answer is closed: a response made of a list, as Werkzeug iterates
+    it, for whose end nothing waits (`Response.call_on_close`)."""
+    callbacks = getattr(result, "_callbacks", None)
+    if type(result).__module__ != "werkzeug.wsgi" or not isinstance(callbacks, list):
+        return False
+    return all(_is_quiet(getattr(callback, "__self__", None)) for callback in callbacks)
+
+
+def _is_quiet(owner: Any) -> bool:
+    code = getattr(owner, "gi_code", None)
+    if code is not None:
+        return bool(code.co_name == "_iter_encoded")
+    return getattr(owner, "_on_close", None) == [] and type(getattr(owner, "response", None)) in (list, tuple)
 
 
 class WerkzeugRouter:

@@ -51,6 +51,9 @@ class Store(Protocol):
     def end(self, touch: Touch) -> None:
         """A request whose touch was started by `start` is over."""
 
+    def bump(self, touch: Touch) -> None:
+        """A request has just changed something on what it touches: `start` and `end` at once."""
+
     def linger(self, touch: Touch) -> None:
         """A run was cut off, and something of it (a thread, say) may still write: for one window nothing keyless is replayed
         on what it touches."""
@@ -71,7 +74,7 @@ def of(store: Any) -> Store:
     return cast(Store, store)
 
 
-_PROMISES = ("claim", "save", "release", "renew", "start", "end", "linger", "shared")
+_PROMISES = ("claim", "save", "release", "renew", "start", "end", "bump", "linger", "shared")
 
 
 def open(url: str = "memory://") -> Store:

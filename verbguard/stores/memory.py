@@ -223,6 +223,15 @@ class MemoryStore:
         with self._lock:
             self._end(touch)
 
+    def bump(self, touch: Touch) -> None:
+        """See Store.bump."""
+        with self._lock:
+            self._serial = serial = self._serial + 1
+            mark = serial << _SHIFT
+            self._age(self._touched, touch.marks, mark)
+            self._age(self._swept, touch.sweeps, mark)
+            self._age_named(touch.named or (), mark)
+
     def linger(self, touch: Touch) -> None:
         """See Store.linger."""
         with self._lock:
@@ -238,19 +247,9 @@ class MemoryStore:
             self._forget(self._serial)
         self._serial = serial = self._serial + 1
         mark = (serial << _SHIFT) + 1
-        touched = self._touched
-        for path in touch.marks:
-            before = touched.get(path)
-            if before is None:
-                before = 0
-                self._paths += path.__sizeof__() + _GENERATION
-            touched[path] = mark + (before & _RUNNING)
-        for path in touch.sweeps:
-            before = self._swept.get(path)
-            if before is None:
-                before = 0
-                self._paths += _GENERATION
-            self._swept[path] = mark + (before & _RUNNING)
+        self._age(self._touched, touch.marks, mark)
+        if touch.sweeps:
+            self._age(self._swept, touch.sweeps, mark)
         return serial
 
     def _end(self, touch: Touch) -> int:
@@ -261,15 +260,22 @@ class MemoryStore:
             touched[path] = mark + (touched.get(path, 1) & _RUNNING)
         for path in touch.sweeps:
             self._swept[path] = mark + (self._swept.get(path, 1) & _RUNNING)
-        for chain in touch.named or ():
-            for path in chain:
-                if path not in touched:
-                    self._paths += path.__sizeof__() + _GENERATION
-                touched[path] = mark + 1 + (touched.get(path, 0) & _RUNNING)
-            if path not in self._swept:
-                self._paths += _GENERATION
-            self._swept[path] = mark + 1 + (self._swept.get(path, 0) & _RUNNING)
+        if touch.named is not None:
+            self._age_named(touch.named, mark + 1)
         return serial
+
+    def _age(self, generations: dict[str, int], paths: Iterable[str], mark: int) -> None:
+        for path in paths:
+            before = generations.get(path)
+            if before is None:
+                before = 0
+                self._paths += path.__sizeof__() + _GENERATION
+            generations[path] = mark + (before & _RUNNING)
+
+    def _age_named(self, named: Iterable[tuple[str, ...]], mark: int) -> None:
+        for chain in named:
+            self._age(self._touched, chain, mark)
+            self._age(self._swept, chain[-1:], mark)
 
     def _alone(self, touch: Touch, started: int) -> bool:
         """Whether nothing else ran on the target, or above or below it, since `started`; called before the own end."""
@@ -283,6 +289,8 @@ class MemoryStore:
         if self._touched.get(touch.target, 0) != mark:
             return False
         swept = self._swept
+        if swept.keys().isdisjoint(touch.above):
+            return True
         for path in touch.above:
             over = swept.get(path)
             if over is not None and (over > mark or over & _RUNNING):
@@ -359,8 +367,7 @@ class MemoryStore:
         self._touched = _recent(self._touched, serial)
         self._swept = _recent(self._swept, serial)
         self._forgotten = serial
-        paths = sum([path.__sizeof__() for path in self._touched])
-        self._paths = paths + _GENERATION * (len(self._touched) + len(self._swept))
+        self._paths = sum([path.__sizeof__() + _GENERATION for paths in (self._touched, self._swept) for path in paths])
         self._most_paths = max(self._share, 2 * self._paths)  # where all of them run, do not look again at each start
 
 
