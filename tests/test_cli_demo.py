@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,49 @@ def test_demo_stops_on_interrupt(tmp_path: Path) -> None:
     with started("demo", cwd=tmp_path, until=ADDRESS) as (process, address, output):
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130, "".join(output)
-    assert "Traceback" not in "".join(output)
+    text = "".join(output)
+    assert "Traceback" not in text, text
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(address[1]))) != 0
+
+
+CONNECTED = "press(socket, 'create_connection')"
+PRESSING = """
+import atexit, signal, socket, threading
+import click
+
+def press(owner, name):
+    real = getattr(owner, name)
+    def then_pressed(*given, **named):
+        value = real(*given, **named)
+        signal.raise_signal(signal.SIGINT)
+        return value
+    setattr(owner, name, then_pressed)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{moments}
+from verbguard.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("moments", "says"),
+    [
+        (["press(socket, 'create_server')"], "Stopped"),  # nobody would close the socket yet
+        ([CONNECTED], "Stopped"),
+        ([CONNECTED, "atexit.register(signal.raise_signal, signal.SIGINT)"], "Stopped"),  # again, at the very end
+        ([CONNECTED, "press(threading.Thread, 'join')"], ""),  # again, while the servers go down
+        (["press(click, 'group')"], ""),  # the command line is still being imported
+    ],
+)
+def test_demo_stops_at_any_moment(tmp_path: Path, moments: list[str], says: str) -> None:
+    """Ctrl-C in the middle of anything leaves nothing half done behind that Python would complain about."""
+    text = PRESSING.format(moments="\n".join(moments))
+    done = run("demo", cwd=tmp_path, command=(sys.executable, "-c", text))
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert says in done.stderr
 
 
 ORDER, OTHER = b'{"id":1}', b'{"id":2}'

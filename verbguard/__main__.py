@@ -15,6 +15,8 @@ def main() -> None:
         # click is an extra: `import verbguard` serves apps that never see a command line.
         sys.stderr.write("The command line needs click: pip install 'verbguard[demo]'\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # Ctrl-C before any command could answer it; a traceback would only show what was being imported
     program(prog_name="verbguard")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verbguard.cli.columns import Act, Result, conclude, introduce, show
+from verbguard.cli.interrupts import STATUS, Interrupt
 from verbguard.cli.stage import Served, running
 from verbguard.cli.target import Trouble
 from verbguard.cli.terminal import Terminal, patience, terminal
@@ -36,18 +37,27 @@ def demo(context: click.Context, as_json: bool) -> None:
     Both run under uvicorn on free ports of this machine. Each scene shows the two answers side by side and how
     often the handler ran. The exit status is 0 only when the guarded app keeps every promise.
     """
-    out = None if as_json else terminal()
-    try:
-        with ExitStack() as servers:
-            with patience("starting two servers"):
-                bare, guarded = (servers.enter_context(running(guarded)) for guarded in (False, True))
-            acts = play(bare, guarded, out)
-    except KeyboardInterrupt:
-        click.echo("\nStopped; both servers are down.", err=True)
-        context.exit(130)
-    if as_json:
-        click.echo(json.dumps([described(act) for act in acts], indent=2))
+    with Interrupt() as interrupt:
+        try:
+            acts = performed(None if as_json else terminal(), interrupt)
+        except KeyboardInterrupt:
+            click.echo("\nStopped; both servers are down.", err=True)
+            context.exit(STATUS)
+        if as_json:
+            click.echo(json.dumps([described(act) for act in acts], indent=2))
     context.exit(exit_status(acts))
+
+
+def performed(out: Terminal | None, interrupt: Interrupt) -> list[Act]:
+    """The whole play, from the servers' start to their end."""
+    with ExitStack() as servers:
+        with patience("starting two servers"):
+            bare = servers.enter_context(running(guarded=False))
+            interrupt.check()
+            guarded = servers.enter_context(running(guarded=True))
+        acts = play(bare, guarded, out, interrupt)
+    interrupt.check()
+    return acts
 
 
 def exit_status(acts: Sequence[Act]) -> int:
@@ -55,7 +65,7 @@ def exit_status(acts: Sequence[Act]) -> int:
     return 0 if acts and all(act.guarded.kept for act in acts) else 1
 
 
-def play(bare: Served, guarded: Served, out: Terminal | None) -> list[Act]:
+def play(bare: Served, guarded: Served, out: Terminal | None, interrupt: Interrupt) -> list[Act]:
     """Perform every scene on both servers, and show each as soon as it is over."""
     from verbguard.cli.scenes import SCENES
 
@@ -63,7 +73,7 @@ def play(bare: Served, guarded: Served, out: Terminal | None) -> list[Act]:
         introduce(out, bare, guarded)
     acts = []
     for number, scene in enumerate(SCENES, 1):
-        act = Act(scene, *(perform(scene, served) for served in (bare, guarded)))
+        act = Act(scene, *(perform(scene, served, interrupt) for served in (bare, guarded)))
         acts.append(act)
         if out:
             show(out, number, act)
@@ -72,7 +82,8 @@ def play(bare: Served, guarded: Served, out: Terminal | None) -> list[Act]:
     return acts
 
 
-def perform(scene: Scene, served: Served) -> Result:
+def perform(scene: Scene, served: Served, interrupt: Interrupt) -> Result:
+    interrupt.check()
     try:
         with patience(scene.title):
             seen = scene.perform(served.port, lambda handler: served.runs[handler])
