@@ -14,11 +14,13 @@ import platform
 import random
 import statistics
 import sys
+import textwrap
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 Chunk = Callable[[int], Awaitable[int]]  # runs n requests, returns the nanoseconds they took
 LONGEST_CHUNK = 1_000  # requests: what is prepared for a chunk is held in memory
@@ -189,9 +191,11 @@ class Goal:
         return (f"{self.number}. {self.text}", str(self.measured or "-"), f"{self.limit:g}", word)
 
 
-def report_goals(goals: Sequence[Goal], title: str) -> bool:
-    """Print the goals; True when none was missed."""
+def report_goals(goals: Sequence[Goal], title: str, why: Mapping[int, str] = MappingProxyType({})) -> bool:
+    """Print the goals, and of those that were missed `why`, by their numbers; True when none was missed."""
     missed = [goal for goal in goals if goal.reached is False]
     print(f"\n{table((title, 'measured', 'at most', ''), (goal.row() for goal in goals))}")
     print(f"\n{len([goal for goal in goals if goal.reached])} reached, {len(missed)} missed")
+    for number in sorted({goal.number for goal in missed} & why.keys()):
+        print(textwrap.fill(f"{number}. {why[number]}", 120, subsequent_indent="   "))
     return not missed

@@ -47,7 +47,11 @@ class Touch:
     def name(self, path: str, depth: int = 0) -> None:
         """The answer names another resource that this request changed; above `depth` segments nobody asks for a state."""
         here, above = lineage(path)
-        self.named = [*(self.named or ()), (*above[depth:], here)]
+        chain = (*above[depth:], here)
+        if self.named is None:
+            self.named = [chain]
+        else:
+            self.named.append(chain)
 
 
 # parent -> how a child's canonical path begins, and the child's ancestors
