@@ -953,6 +953,7 @@ def test_spellings_of_one_value_are_one_path(plain: str, spelled: str) -> None:
 @example(UUID("10000000-0000-0000-0000-000000000000"))
 @example(UUID("00000000-0000-0000-0000-000000000000"))
 @example(UUID("00000000-0000-0000-0000-00000000000e"))
+@example(UUID("00010000-0000-0000-0000-000000000000"))
 def test_spellings_of_a_uuid_are_one_path(value: UUID) -> None:
     """With dashes or without, in either case, in braces or as a URN."""
     spellings = [str(value), str(value).upper(), value.hex, value.hex.upper(), f"{{{value}}}", value.urn]
@@ -961,6 +962,7 @@ def test_spellings_of_a_uuid_are_one_path(value: UUID) -> None:
 
 @settings(deadline=None)
 @given(st.integers(), st.integers(0, 3), st.sampled_from(["", ".0", ".00"]))
+@example(10**28, 3, "")
 def test_spellings_of_an_integer_are_one_path(value: int, zeros: int, tail: str) -> None:
     """With leading zeros, a plus, or decimals that say nothing."""
     sign, digits = "-" * (value < 0), "0" * zeros + str(abs(value))

@@ -123,7 +123,8 @@ def canonical(segment: str) -> str:
     if folded.isascii() and folded.isalpha():
         return _TRUTHS.get(folded, folded)
     if (uuid := _UUID.fullmatch(folded)) is not None:
-        return "".join(uuid.groups())
+        digits = "".join(uuid.groups())
+        return (digits.lstrip("0") or "0") if digits.isdecimal() else digits  # it may be meant as a number just as well
     if (date := _DATE.fullmatch(folded)) is not None:
         return date[1].replace("-", "")
     try:
