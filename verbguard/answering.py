@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
 from types import MappingProxyType
 
-from verbguard.http import CONTENT_FIELDS, Headers, Request, Response, header
+from verbguard.http import CONTENT_FIELDS, NAME, Headers, Request, Response, header
 from verbguard.layouts import ANSWERS, AnswerLayout
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
@@ -20,8 +19,6 @@ from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When
 __all__ = ["Answering"]
 
 _STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
-
-_NAME = itemgetter(0)
 
 
 class Answering:
@@ -63,14 +60,14 @@ class Answering:
         """The app's status and fields; afterwards `status` and `headers` are what may be sent unless `holding`."""
         self.status = status
         self.headers = headers
-        self._layout = ANSWERS[tuple(map(_NAME, headers))]
+        self._layout = ANSWERS[tuple(map(NAME, headers))]
         if self.touch is not None or self.capturing:
             self._search(self._layout, status, headers)
         if status == 405 and self.guard.refresh():
             self.plan = self.guard.settle(self.request)
         plan = self.plan
         checks = plan.checks if plan.given.isdisjoint(self.marks) else plan.checks_given
-        judged = checks[status]
+        judged = checks[status] and checks.of(status, self._layout)
         if judged:
             self._judge(judged)
         elif self.request.method == "HEAD":
@@ -104,12 +101,6 @@ class Answering:
 
     def _judge(self, judged: tuple[Judged, ...]) -> None:
         """Ask the rules about the status; hold the head when one of them has to see content."""
-        absent = judged[0][0].absent
-        if absent is not None and absent in self._layout.names:
-            judged = tuple([each for each in judged if each[0].absent != absent])
-            if not judged:
-                self.untouched = True
-                return
         while self._ask(judged, When.STATUS) and self.replaced is None:
             judged = self.plan.checks_given[self.status]
         if self.replaced is not None or self.again:
@@ -153,12 +144,11 @@ class Answering:
         spoken = self._spoken
         if spoken is None:
             spoken = self._spoken = set()
+        names = {name.lower() for name, _ in self.headers}
         for rule, action in judged:
-            if rule.when is not when or rule.id in spoken:
+            if rule.when is not when or rule.id in spoken or not rule.looks(names):
                 continue
             if rule.given is not None and rule.given.isdisjoint(self.marks):
-                continue
-            if rule.absent is not None and header(self.headers, rule.absent) is not None:
                 continue
             try:
                 finding = rule.check(self.request, Answer(self.status, self.headers, body), self.plan.target)
@@ -170,6 +160,7 @@ class Answering:
                 continue
             spoken.add(rule.id)
             self._act(finding, rule, action)
+            names = {name.lower() for name, _ in self.headers}
             if self.replaced is not None or self.status != before:
                 break
         return self.status != before

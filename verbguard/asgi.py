@@ -11,7 +11,8 @@ from typing import Any
 
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
-from verbguard.http import Headers, Request, Response, quoted_path, without
+from verbguard.http import NAME, Headers, Request, Response, quoted_path, without
+from verbguard.layouts import ANSWERS
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
@@ -189,9 +190,13 @@ class GuardMiddleware:
             nonlocal serving
             if serving is not None:
                 return serving.send(message)
-            if message["type"] == "http.response.start" and checks[message["status"]]:
-                serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
-                return serving.send(message)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message.get("headers", ())
+                # what is no list may be readable once only
+                if checks[status] and (type(headers) is not list or checks.of(status, ANSWERS[tuple(map(NAME, headers))])):
+                    serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
+                    return serving.send(message)
             return send(message)
 
         await self.app(scope, receive, checked)
@@ -216,10 +221,10 @@ def may_close(scope: Scope) -> bool:
     return scope.get("http_version", "1.1") in ("1.1", "1.0")
 
 
-def names_of(scope: Scope) -> list[bytes]:
+def names_of(scope: Scope) -> Iterable[bytes]:
     """The names of a request's fields."""
     headers = scope["headers"] = pairs(scope["headers"])
-    return [name for name, _ in headers]
+    return map(NAME, headers)
 
 
 def pairs(headers: Any) -> Headers:

@@ -6,7 +6,6 @@ An adapter calls the methods in the order of the moments: `open`, `claim`, `clai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -32,7 +31,7 @@ from verbguard.replay import (
     request_digest,
     stored_headers,
 )
-from verbguard.resources import Plan, refusal
+from verbguard.resources import Judged, Plan, refusal
 from verbguard.rules import Rule, replaying
 
 __all__ = ["PENDING", "Exchange", "refused"]
@@ -79,8 +78,9 @@ class Exchange(Answering):
             self.guard.repeat(note)
         marks = self.marks = self.request.deciding(BY_NAMES)
         self.layout = self.request.layout  # what a rule takes away from the request has decided all the same
-        if not plan.triggered.isdisjoint(marks):
-            answer = self._triggered(marks)
+        asked = plan.asked(self.layout)
+        if asked:
+            answer = self._triggered(asked)
             if answer is not None:
                 return answer
         if not plan.unsafe:
@@ -104,12 +104,8 @@ class Exchange(Answering):
                 self.mode = "keyless"
         return None
 
-    def _triggered(self, marks: Mapping[bytes, bytes]) -> Response | None:
-        spoken: set[str] = set()
-        for name, (rule, action) in self.plan.triggers.items():
-            if name not in marks or rule.id in spoken:
-                continue
-            spoken.add(rule.id)
+    def _triggered(self, asked: tuple[Judged, ...]) -> Response | None:
+        for rule, action in asked:
             finding = rule.check(self.request, self.plan.target)
             if finding is None:
                 continue

@@ -15,6 +15,7 @@ from verbguard.methods import SAFE
 __all__ = [
     "CONTENT_FIELDS",
     "HOP_BY_HOP",
+    "NAME",
     "Headers",
     "Request",
     "Response",
@@ -103,13 +104,13 @@ def environ_name(name: bytes) -> str:
     return plain if plain in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + plain
 
 
-_NAME = itemgetter(0)
+NAME = itemgetter(0)  # of a field, from its pair
 
 
 class Request:
     """One request as the rules see it. The adapters subclass it to read the server's own structures lazily.
 
-    `path` is decoded and stands below `prefix` (ASGI's root_path, WSGI's SCRIPT_NAME); names in `headers` are lower case.
+    `path` is decoded and stands below `prefix` (ASGI's root_path, WSGI's SCRIPTNAME); names in `headers` are lower case.
     """
 
     __slots__ = ("_fields", "_headers", "layout", "method", "path", "prefix", "query")
@@ -133,7 +134,7 @@ class Request:
     def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
         """The fields that decide something, with their values, by the layout of their names."""
         headers = self.headers
-        layout = self.layout = layouts[tuple(map(_NAME, headers))]
+        layout = self.layout = layouts[tuple(map(NAME, headers))]
         if layout.repeats:
             fields = self.fields
             found = {name: fields[name] for name, _ in layout.deciding}
@@ -144,7 +145,7 @@ class Request:
     def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
         """The field lines that identify a PUT without a key, sorted."""
         headers = self.headers
-        layout = self.layout or layouts[tuple(map(_NAME, headers))]
+        layout = self.layout or layouts[tuple(map(NAME, headers))]
         lines = [begins + headers[place][1] for begins, place in layout.meaning]
         if layout.repeats:
             lines.sort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from verbguard.http import Headers
 from verbguard.replay import (
@@ -28,7 +28,7 @@ def _deciding() -> frozenset[bytes]:
     """Every request field that decides something; of the others only those count that say who is asking."""
     names = {IDEMPOTENCY_KEY, b"host", b"content-type", b"cache-control", b"destination", b"accept-encoding", b"origin"}
     for rule in catalogue().values():
-        names |= (rule.fields or frozenset()) | (rule.given or frozenset())
+        names |= rule.given or frozenset()
     return frozenset(names | KEYED_EXTRAS | CREDENTIALS)
 
 
@@ -38,10 +38,11 @@ _DECIDING = _deciding()
 class Layout(Generic[Place]):
     """Where a request that carries certain fields has what matters. A place is an index, or the key of an environ."""
 
-    __slots__ = ("conditional", "credentials", "deciding", "extras", "meaning", "places", "repeats")
+    __slots__ = ("conditional", "credentials", "deciding", "extras", "meaning", "names", "places", "repeats")
 
     def __init__(self, fields: Iterable[tuple[bytes, Place]]) -> None:
         named = list(fields)
+        self.names = frozenset(dict(named))
         deciding = [(name, place) for name, place in named if name in _DECIDING or CREDENTIAL[name]]
         self.deciding = deciding
         self.conditional = not dict(deciding).keys().isdisjoint(PRECONDITIONS)
@@ -52,7 +53,7 @@ class Layout(Generic[Place]):
         self.meaning = sorted(
             ((name + b":", place) for name, place in named if name not in MEANINGLESS), key=lambda line: line[0]
         )
-        self.repeats = len(dict(named)) < len(named)
+        self.repeats = len(self.names) < len(named)
 
 
 class Layouts(dict[Key, Layout[Place]], Generic[Key, Place]):
@@ -100,12 +101,14 @@ class AnswerLayout:
         return stored_headers(headers)
 
 
-class _Answers(dict[tuple[bytes, ...], AnswerLayout]):
-    def __missing__(self, names: tuple[bytes, ...]) -> AnswerLayout:
+class Answers(dict[tuple[Any, ...], AnswerLayout]):
+    """Names of an answer's fields, as an interface has them -> their layout."""
+
+    def __missing__(self, names: tuple[Any, ...]) -> AnswerLayout:
         if len(self) >= 1_000:  # an app may make names up
             self.clear()
-        found = self[names] = AnswerLayout(names)
+        found = self[names] = AnswerLayout(tuple(name if type(name) is bytes else name.encode("latin-1") for name in names))
         return found
 
 
-ANSWERS = _Answers()
+ANSWERS = Answers()

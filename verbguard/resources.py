@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from verbguard.http import Request, Response, problem
+from verbguard.http import Request, Response, environ_name, problem
+from verbguard.layouts import AnswerLayout, Layout
 from verbguard.methods import METHODS, SAFE
 from verbguard.policy import Action, Policy, Profile, Replay
 from verbguard.routes import Kind, Route, bare
@@ -26,12 +27,24 @@ _IMMEDIATE = (When.STATUS, When.CONTENT, When.FRAMING)
 
 
 class StatusChecks(dict[int, tuple[Judged, ...]]):
-    """status -> the rules that have something to say of it, worked out when a status is first seen."""
+    """status -> the rules that may have something to say of it, worked out when a status is first seen."""
 
     def __init__(self, rules: Sequence[Judged], method: str) -> None:
         super().__init__()
         self._rules = rules
         self._method = method
+        self._looked: dict[tuple[int, AnswerLayout], tuple[Judged, ...]] = {}
+
+    def of(self, status: int, layout: AnswerLayout) -> tuple[Judged, ...]:
+        """Those that do have something to say where an answer has these fields."""
+        key = status, layout
+        found = self._looked.get(key)
+        if found is None:
+            found = tuple(judged for judged in self[status] if judged[0].looks(layout.names))
+            if len(self._looked) >= 500:  # an app may make names up
+                self._looked.clear()
+            self._looked[key] = found
+        return found
 
     def __missing__(self, status: int) -> tuple[Judged, ...]:
         if not 100 <= status <= 599:
@@ -42,15 +55,16 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         return found
 
 
-class StatusLines(dict[str, tuple[Judged, ...]]):
-    """The same by WSGI's status line, so that none is parsed twice."""
+class StatusLines(dict[str, int]):
+    """WSGI's status line -> its status where some rule may have something to say of it, 0 otherwise: none is parsed twice."""
 
     def __init__(self, checks: StatusChecks) -> None:
         super().__init__()
         self._checks = checks
 
-    def __missing__(self, line: str) -> tuple[Judged, ...]:
-        found = self._checks[int(line[:3])]
+    def __missing__(self, line: str) -> int:
+        status = int(line[:3])
+        found = status if self._checks[status] else 0
         if len(self) < 1_000:  # an app cannot make the table grow without end
             self[line] = found
         return found
@@ -60,6 +74,7 @@ class Plan:
     """All that is decided beforehand about one method on one resource."""
 
     __slots__ = (
+        "_asked",
         "checks",
         "checks_given",
         "climbs",
@@ -81,7 +96,6 @@ class Plan:
         "strict_keys",
         "sweeps",
         "target",
-        "triggered",
         "triggers",
         "unsafe",
         "watches",
@@ -94,7 +108,8 @@ class Plan:
         self.unsafe = method not in SAFE
         self.refused: tuple[Finding, Response] | None = None
         self.notes: list[Finding] = []
-        self.triggers: dict[bytes, Judged] = {}
+        self.triggers: list[Judged] = []
+        self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
         for rule in catalogue().values():
             action = rule.action(guard.profile, policy, target.mapped)
@@ -102,12 +117,11 @@ class Plan:
                 continue
             if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
                 if rule.fields is not None:
-                    self.triggers.update(dict.fromkeys(rule.fields, (rule, action)))
+                    self.triggers.append((rule, action))
                 elif self.refused is None:
                     self._decide(rule, action, guard)
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
                 checked.append((rule, action))
-        self.triggered = frozenset(self.triggers)
         relevant = _relevant(checked, target)
         self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
         # the same for a request that carries a field which some of the rules wait for
@@ -126,8 +140,8 @@ class Plan:
         self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
         # what an otherwise ordinary request must be searched for
-        self.watches = frozenset(name for name, (_, action) in self.triggers.items() if action is not Action.OBSERVE)
-        self.environ_watches = frozenset("HTTP_" + name.decode().upper().replace("-", "_") for name in self.watches)
+        self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or ())
+        self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
         self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (
             "HEAD",
@@ -135,6 +149,16 @@ class Plan:
         )
         self.idle = self.light and not relevant  # not even that
         self.refuses = self.refused is not None and not self.confirms
+
+    def asked(self, layout: Layout[Any]) -> tuple[Judged, ...]:
+        """The rules that have something to say of a request with these fields."""
+        found = self._asked.get(layout)
+        if found is None:
+            found = tuple(judged for judged in self.triggers if judged[0].asks(layout.names))
+            if len(self._asked) >= 500:  # clients choose names
+                self._asked.clear()
+            self._asked[layout] = found
+        return found
 
     def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
         """A rule that looks only at the target speaks once, now."""

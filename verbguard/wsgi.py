@@ -11,8 +11,8 @@ from typing import Any
 
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
-from verbguard.http import Headers, Request, Response, environ_name, quoted_path, reason
-from verbguard.layouts import Layouts
+from verbguard.http import NAME, Headers, Request, Response, environ_name, quoted_path, reason
+from verbguard.layouts import ANSWERS, Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
@@ -232,16 +232,17 @@ class GuardMiddleware:
         environ[MARK] = True
         if plan.idle:
             return self.app(environ, start_response)
-        lines = plan.lines
+        lines, checks = plan.lines, plan.checks_given
         serving: _Serving | None = None
         started = False
 
         def checked(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal serving, started
             started = True
-            if serving is None and not lines[status]:
-                return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
             if serving is None:
+                code = lines[status]
+                if not code or not checks.of(code, ANSWERS[tuple(map(NAME, headers))]):
+                    return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
                 serving = _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
             return serving.start_response(status, headers, exc_info)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from verbguard.http import Headers, Response
 from verbguard.policy import Action, Policy, Profile
@@ -84,6 +84,8 @@ class Target:
 
 
 Check = Callable[..., Finding | None]
+Strength = Literal["MUST", "SHOULD", "MAY", "practice"]
+Risk = Literal["none", "low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +100,17 @@ class Rule:
     methods: frozenset[str] | None = None
     statuses: frozenset[int] | None = None
     fields: frozenset[bytes] | None = None  # a request rule speaks only when one of these fields is present
+    lacks: bytes | None = None  # a request rule is silent when the request has this field
     given: frozenset[bytes] | None = None  # an answer rule speaks only when the request carries one of these fields
+    has: frozenset[bytes] | None = None  # an answer rule speaks only when the answer has one of these fields
     absent: bytes | None = None  # an answer rule is silent when the answer has this field
     content: Content = Content.NONE
     default: Action = Action.OBSERVE
     strict: Action = Action.OBSERVE
     routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
     map_needed: bool = False  # without the application's routes it only observes
+    strength: Strength = "practice"  # of the source
+    risk: Risk = "low"  # that it speaks where nothing is wrong
 
     @property
     def actions(self) -> frozenset[Action]:
@@ -127,6 +133,14 @@ class Rule:
         """Whether an answer rule has anything to say of this method and status."""
         return self.concerns_method(method) and (self.statuses is None or status in self.statuses)
 
+    def asks(self, names: frozenset[bytes]) -> bool:
+        """Whether a request rule has anything to say of a request with these fields."""
+        return (self.fields is None or not self.fields.isdisjoint(names)) and (self.lacks is None or self.lacks not in names)
+
+    def looks(self, names: Collection[bytes]) -> bool:
+        """Whether an answer rule has anything to say of an answer with these fields."""
+        return (self.has is None or not self.has.isdisjoint(names)) and (self.absent is None or self.absent not in names)
+
     def concerns_method(self, method: str) -> bool:
         """Whether the rule has anything to say of this method."""
         return self.methods is None or method in self.methods
@@ -144,13 +158,17 @@ def rule(
     methods: Collection[str] | None = None,
     statuses: Collection[int] | None = None,
     fields: Collection[bytes] | None = None,
+    lacks: bytes | None = None,
     given: Collection[bytes] | None = None,
+    has: Collection[bytes] | None = None,
     absent: bytes | None = None,
     content: Content = Content.NONE,
     default: Action = Action.OBSERVE,
     strict: Action | None = None,
     routine: bool = False,
     map_needed: bool = False,
+    strength: Strength = "practice",
+    risk: Risk = "low",
 ) -> Callable[[Check], Rule]:
     """Enter a function into the catalogue. The function's docstring is the rule's page."""
 
@@ -165,13 +183,17 @@ def rule(
             methods=None if methods is None else frozenset(methods),
             statuses=None if statuses is None else frozenset(statuses),
             fields=None if fields is None else frozenset(fields),
+            lacks=lacks,
             given=None if given is None else frozenset(given),
+            has=None if has is None else frozenset(has),
             absent=absent,
             content=content,
             default=default,
             strict=default if strict is None else strict,
             routine=routine,
             map_needed=map_needed,
+            strength=strength,
+            risk=risk,
         )
         return found
 
