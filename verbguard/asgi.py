@@ -16,7 +16,7 @@ from verbguard.layouts import ANSWERS
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
-from verbguard.resources import Plan
+from verbguard.resources import Plan, StatusChecks
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
@@ -162,7 +162,10 @@ class GuardMiddleware:
         except Exception:
             await self.faulty(scope, receive, send)
             return
-        if not plan.light or plan.watches and not plan.watches.isdisjoint(names_of(scope)):
+        headers = scope["headers"]
+        if type(headers) is not list:
+            headers = scope["headers"] = pairs(headers)
+        if not plan.light or plan.watches and not plan.watches.isdisjoint(map(NAME, headers)):
             if plan.passes:
                 await self.app(scope, receive, send)
                 return
@@ -190,13 +193,9 @@ class GuardMiddleware:
             nonlocal serving
             if serving is not None:
                 return serving.send(message)
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = message.get("headers", ())
-                # what is no list may be readable once only
-                if checks[status] and (type(headers) is not list or checks.of(status, ANSWERS[tuple(map(NAME, headers))])):
-                    serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
-                    return serving.send(message)
+            if message["type"] == "http.response.start" and checks[message["status"]] and _concerned(checks, message):
+                serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
+                return serving.send(message)
             return send(message)
 
         await self.app(scope, receive, checked)
@@ -221,10 +220,10 @@ def may_close(scope: Scope) -> bool:
     return scope.get("http_version", "1.1") in ("1.1", "1.0")
 
 
-def names_of(scope: Scope) -> Iterable[bytes]:
-    """The names of a request's fields."""
-    headers = scope["headers"] = pairs(scope["headers"])
-    return map(NAME, headers)
+def _concerned(checks: StatusChecks, message: Message) -> bool:
+    """Whether a rule has something to say of an answer with this head; what is no list may be readable once only."""
+    headers = message.get("headers", ())
+    return type(headers) is not list or bool(checks.of(message["status"], ANSWERS[tuple(map(NAME, headers))]))
 
 
 def pairs(headers: Any) -> Headers:

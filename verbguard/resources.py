@@ -139,8 +139,10 @@ class Plan:
         self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
         self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
-        # what an otherwise ordinary request must be searched for
-        self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or ())
+        # what an otherwise ordinary request must be searched for; not for the sake of findings alone, unless they are all that
+        # is wanted
+        acts = guard.profile is not Profile.GUARD or any(action is not Action.OBSERVE for _, action in self.triggers)
+        self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
         self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (

@@ -216,7 +216,7 @@ class GuardMiddleware:
             raise
         except Exception:
             return self.faulty(environ, start_response)
-        if not plan.light or plan.watches and not plan.environ_watches.isdisjoint(environ):
+        if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches):
             if plan.passes:
                 return self.app(environ, start_response)
             environ[MARK] = True
