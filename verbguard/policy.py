@@ -126,6 +126,14 @@ class Policy:
     replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
     location: str | None = None  # template of what POST creates, filled from the JSON answer
     accept_patch: Sequence[str] = ()  # media types of PATCH (RFC 5789 section 3.1), told in OPTIONS
+    accepts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # method -> media types of its content; others are 415
+    codings: Sequence[str] | None = None  # content codings that requests may use; None: nothing is known
+    identity: str | None = None  # member of a PUT's JSON that must be what the URL says, such as "id"
+    require_precondition: bool = False  # refuse PUT, PATCH and DELETE without If-Match or the like (428)
+    validator: Callable[[Any], Any] | None = None  # request -> the target's current ETag, a datetime, both, or None
+    challenge: str | None = None  # WWW-Authenticate of a 401 that has none
+    upgrade: str | None = None  # Upgrade of a 426 that has none
+    retry_after: int | None = None  # seconds: Retry-After of a 429 or 503 that has none
     rules: Mapping[str, Action | ActionWord] = field(default_factory=dict)  # rule id -> action, instead of the profile's
 
     def __post_init__(self) -> None:
@@ -136,13 +144,14 @@ class Policy:
             raise ConfigError(f"put = {self.put!r}: {nearest(str(self.put), ['refuse', 'allow'])}")
         put(self, "methods", frozenset(_texts(self.methods, "methods")))
         put(self, "accept_patch", tuple(_texts(self.accept_patch, "accept_patch")))
-        for field_name in ("statuses", "rules"):
+        for field_name in ("statuses", "rules", "accepts"):
             if not isinstance(getattr(self, field_name), Mapping):
                 raise ConfigError(f"{field_name} = {getattr(self, field_name)!r}: a mapping")
         put(self, "statuses", {name: _statuses(codes, f"statuses.{name}") for name, codes in self.statuses.items()})
         for name in self.statuses:
             if name not in METHODS and name not in self.methods:
                 raise ConfigError(f"statuses.{name}: {nearest(name, METHODS)}")
+        self._check_content()
         put(self, "rules", {rule: word(Action, value, f"rules.{rule}") for rule, value in self.rules.items()})
         if isinstance(self.replay, Mapping):
             put(self, "replay", build(Replay, self.replay, "replay"))
@@ -150,6 +159,26 @@ class Policy:
             raise ConfigError(f"replay = {self.replay!r}: a Replay, or None where the app handles Idempotency-Key itself")
         if self.location is not None and not (isinstance(self.location, str) and self.location.startswith("/")):
             raise ConfigError(f"location = {self.location!r}: a path template such as '/customers/{{id}}'")
+
+    def _check_content(self) -> None:
+        put = object.__setattr__
+        put(self, "accepts", {method: tuple(_texts(types, f"accepts.{method}")) for method, types in self.accepts.items()})
+        for method in self.accepts:
+            if method not in METHODS and method not in self.methods:
+                raise ConfigError(f"accepts.{method}: {nearest(method, METHODS)}")
+        if self.codings is not None:
+            put(self, "codings", tuple(_texts(self.codings, "codings")))
+        for name in ("identity", "challenge", "upgrade"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value and value.isascii() and value.isprintable()):
+                raise ConfigError(f"{name} = {value!r}: a text of printable ASCII")
+        if not isinstance(self.require_precondition, bool):
+            raise ConfigError(f"require_precondition = {self.require_precondition!r}: True or False")
+        if self.validator is not None and not callable(self.validator):
+            raise ConfigError(f"validator = {self.validator!r}: a callable that takes the request")
+        seconds = self.retry_after
+        if seconds is not None and (not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0):
+            raise ConfigError(f"retry_after = {seconds!r}: whole seconds")
 
 
 def _seconds(value: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from importlib import import_module
 from typing import Any, Literal
 
 from verbguard.http import Headers, Response
@@ -209,9 +210,15 @@ def declare(id: str, title: str, *, cites: str, default: Action, strict: Action 
     return rule(id, title, cites=cites, when=When.REPLAY, default=default, strict=strict, routine=routine)(never)
 
 
+_FAMILIES: tuple[str, ...] = (
+    *("methods", "content", "put", "post", "patch", "delete", "query", "allow", "status", "needs", "fields", "framing"),
+    *("validators", "preconditions", "ranges", "negotiation", "integrity", "replaying"),
+)
+
+
 def catalogue() -> dict[str, Rule]:
     """Every rule by its id, in the order of the families."""
-    from verbguard.rules import allow, framing, methods, post, put, ranges, replaying, status
-
-    del allow, framing, methods, post, put, ranges, replaying, status
+    if "start-up" not in CATALOGUE:
+        for family in _FAMILIES:
+            import_module(f"verbguard.rules.{family}")
     return CATALOGUE

@@ -1,0 +1,3 @@
+"""DELETE: it removes the association between the target and its functionality."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Digests of content, and error bodies."""
+
+from __future__ import annotations

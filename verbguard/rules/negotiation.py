@@ -1,0 +1,3 @@
+"""Negotiation and preferences."""
+
+from __future__ import annotations

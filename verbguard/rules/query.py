@@ -1,0 +1,3 @@
+"""QUERY: a safe question whose content says what is asked (RFC 10008)."""
+
+from __future__ import annotations
