@@ -200,8 +200,8 @@ def test_an_answer_that_nobody_took_is_kept() -> None:
 # -- scopes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan", "webtransport", "http.something"])
-def test_other_scopes_pass_untouched(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["websocket", "lifespan", "webtransport", "http.something", None])
+def test_other_scopes_pass_untouched(kind: str | None) -> None:
     """The very scope, receive and send go through: nothing of the guard's is between."""
     passed: list[Any] = []
 
@@ -214,13 +214,35 @@ def test_other_scopes_pass_untouched(kind: str) -> None:
     async def send(message: Any) -> None:
         raise AssertionError
 
-    scope = {"type": kind, "path": "/things", "headers": [(b"idempotency-key", b"k")]}
+    scope: dict[str, Any] = {"path": "/things", "headers": [(b"idempotency-key", b"k")]}
+    if kind is not None:  # a program's own tests may drive it with what no server sends
+        scope["type"] = kind
     before = dict(scope)
     asyncio.run(verbguard.guard(program)(scope, receive, send))
     assert passed[0] is scope
     assert scope == before
     if kind != "lifespan":
         assert passed[1:] == [receive, send]
+
+
+@pytest.mark.parametrize("policies", [None, POLICIES], ids=["bare", "policies"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scope_with_nothing_but_method_and_path_is_served(method: str, policies: Any) -> None:
+    """Servers tell more, a program's own tests often do not."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    program = Program(apps.one_message)
+    guarded = verbguard.guard(program, policies=policies)
+    for _ in range(2):  # the first request also starts the guard
+        asyncio.run(guarded({"type": "http", "method": method, "path": "/x"}, receive, send))
+    assert [message["status"] for message in sent[::2]] == [200, 200]
+    assert (program.runs, [message["body"] for message in sent[1::2]]) == (2, [b"one", b"one"])
 
 
 def test_lifespan_and_websockets_of_a_bare_callable() -> None:

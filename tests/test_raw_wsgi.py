@@ -297,3 +297,46 @@ def test_unknown_methods_pass_on_a_bare_callable() -> None:
     program = Program(apps.listed)
     assert run(verbguard.guard(program), ask("FOO", "/")).status == 200
     assert program.runs == 1
+
+
+# PEP 3333 has text that fits latin-1 in all of these places. Test clients leave other things there, and applications cope.
+ODD_VALUES = {
+    "HTTP_IF_MATCH": b'"v1"',
+    "HTTP_AUTHORIZATION": b"Bearer ada",
+    "HTTP_IDEMPOTENCY_KEY": b'"k"',
+    "HTTP_COOKIE": "name=\u20ac",
+    "CONTENT_TYPE": b"text/plain",
+    "CONTENT_LENGTH": 4,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ODD_VALUES)
+def test_what_no_server_leaves_in_an_environ_is_no_fault(name: str, method: str) -> None:
+    """A field's value that is no latin-1 text is judged like one, and reaches the program as it was."""
+    seen: list[Any] = []
+
+    def look(environ: Any, start_response: Any) -> Any:
+        seen.append(environ[name])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"done"]
+
+    request = ask(method, "/things/1", body=b"body")
+    request.extra[name] = ODD_VALUES[name]
+    answer = run(verbguard.guard(look, policies=POLICIES), request)
+    assert (answer.status, answer.body, seen) == (200, b"done", [ODD_VALUES[name]])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fields_of_an_answer_go_out_as_they_are_written(method: str) -> None:
+    """Also where the answer is kept: neither the case of a name nor a value that fits no field is changed on the way."""
+    got: list[Any] = []
+    fields = [("content-type", "text/plain"), ("X-Title", "\u20ac"), ("x-lower", "1")]
+
+    def spell(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", fields)
+        return [b"x"]
+
+    guarded = verbguard.guard(spell, policies=POLICIES)
+    list(guarded(environ(ask(method, "/things/1", key="k", body=b"{}")), lambda status, headers, _=None: got.append(headers)))
+    assert got == [fields]

@@ -54,7 +54,7 @@ class AsgiRequest(Request):
         self.prefix = prefix
         self.query = scope.get("query_string", b"")
         self._fields = self.layout = None
-        headers = scope["headers"]
+        headers = scope.get("headers", ())
         if type(headers) is not list or headers and type(headers[0]) not in _PAIR:
             scope["headers"] = pairs(headers)
 
@@ -145,7 +145,7 @@ class GuardMiddleware:
     # ---- requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
+        kind = scope.get("type")
         if kind != "http" or "verbguard" in scope:
             # another guard outside of this one acts already; WebSocket and what is not known yet are not ours
             await (self._lifespan if kind == "lifespan" else self.app)(scope, receive, send)
@@ -162,7 +162,7 @@ class GuardMiddleware:
         except Exception:
             await self.faulty(scope, receive, send)
             return
-        headers = scope["headers"]
+        headers = scope.get("headers", ())
         if type(headers) is not list:
             headers = scope["headers"] = pairs(headers)
         if not plan.light or plan.watches and not plan.watches.isdisjoint(map(NAME, headers)):
