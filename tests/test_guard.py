@@ -123,6 +123,30 @@ async def test_which_principal_is_used_is_told(log: pytest.LogCaptureFixture) ->
     assert [record.levelno for record in said] == [logging.INFO]
 
 
+def read_only() -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.get("/items/{id}")(lambda id: {})
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (read_only, {}),
+        (read_only, {"default": Policy(replay=Replay(required=True))}),
+        (fastapi_app, {"default": Policy(replay=None)}),
+        (fastapi_app, {"profile": "observe"}),
+    ],
+    ids=["nothing unsafe", "nothing that a key is required for", "no replay", "observe"],
+)
+async def test_where_nothing_is_recorded_no_principal_is_told(
+    make: Callable[[], FastAPI], arguments: dict[str, Any], log: pytest.LogCaptureFixture
+) -> None:
+    """Start-up is silent about records that there cannot be, also at INFO: an app's own tests may count what is logged."""
+    await started(make(), **arguments)
+    assert "credentials" not in log.text
+
+
 async def test_required_keys_without_a_principal_callable_are_a_warning(log: pytest.LogCaptureFixture) -> None:
     """Where every client sends keys, a token that rotates between a request and its retry would run it twice."""
     required = {"/items": collection(put="allow", replay=Replay(required=True))}

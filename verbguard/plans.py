@@ -117,17 +117,23 @@ class Guard:
         if self.map is None:
             return
         self.find = self._finder()
-        required = False
-        for group in _by_shape(self.map.routes):
-            resource = self.map.junction(group, group)
+        resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
+        for resource in resources:
             self._tell_refused(resource)
-            required = required or any(p.replay is not None and p.replay.required for p in resource.policies.values())
-        if self.principal is None:
-            logger.log(
-                logging.WARNING if required else logging.INFO,
-                "replay records belong to the digest of a request's credentials (Authorization, API keys, session cookies)%s",
-                "; where tokens rotate between a request and its retry, give guard() a principal callable" if required else "",
-            )
+        if self.principal is None and self.profile is not Profile.OBSERVE:
+            self._tell_principal(resources if self.map.routes or self.router is not None else [self.unmapped])
+
+    def _tell_principal(self, resources: Sequence[Resource]) -> None:
+        """Whose the records are, where there can be any."""
+        replays = [replay for resource in resources for replay in resource.replays()]
+        if not replays:
+            return
+        required = any(replay.required for replay in replays)
+        logger.log(
+            logging.WARNING if required else logging.INFO,
+            "replay records belong to the digest of a request's credentials (Authorization, API keys, session cookies)%s",
+            "; where tokens rotate between a request and its retry, give guard() a principal callable" if required else "",
+        )
 
     def _tell_refused(self, resource: Resource) -> None:
         if resource.kind is not Kind.COLLECTION or "PUT" not in resource.methods or "PUT" in resource.allow:

@@ -269,6 +269,12 @@ class Resource:
             resolves=self._resolves,
         )
 
+    def replays(self) -> list[Replay]:
+        """The replay policy of every method here that honours a key; where the routes do not show the methods, of all."""
+        methods = [name for name in self.methods or METHODS if name in METHODS and METHODS[name].keyed]
+        policies = [self.policies.get(name, self.policies[""]) for name in methods]
+        return [policy.replay for policy in policies if policy.replay is not None]
+
     def _resolves(self, path: str) -> bool:
         """Whether GET finds a resource at this path."""
         map = self._guard.map
