@@ -10,13 +10,16 @@ import pytest
 from blackbox.drivers import AsgiDriver, Client, WsgiDriver, run_lifespan
 from fastapi import FastAPI
 from flask import Flask
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Host, Route, Router
 
 import verbguard
 from verbguard import Action, Finding, Kind, Policy, Replay, action, collection, item, singleton
 from verbguard.http import Request
 from verbguard.plans import Guard
 from verbguard.resources import Plan
-from verbguard.routes import Route
+from verbguard.routes import Route as Entry
 
 # ---- an app with a PUT on its collection
 
@@ -111,6 +114,53 @@ async def test_in_observe_an_existing_handler_is_found_and_runs(log: pytest.LogC
         assert client.send("PUT", "/items").json() == {"replaced": True}
     assert {finding.action for finding in heard} == {Action.OBSERVE}
     assert "put-no-collection" in {finding.rule for finding in heard}
+
+
+# ---- two hosts, one path: a shop with members, and a page beside it that has none
+
+
+def starlette_hosts() -> Starlette:
+    def reply(request: Any) -> Response:
+        return Response("done")
+
+    shop = Router([Route("/items", reply, methods=["GET", "POST", "PUT"]), Route("/items/{id}", reply)])
+    page = Router([Route("/items", reply, methods=["GET", "PUT"])])
+    return Starlette(routes=[Host("shop.example.org", shop), Host("www.example.org", page)])
+
+
+def flask_hosts() -> Flask:
+    app = Flask("hosts", host_matching=True, static_host="static.example.org")
+    _rules(app, "host", "shop.example.org", "www.example.org")
+    return app
+
+
+def flask_subdomains() -> Flask:
+    app = Flask("subdomains", subdomain_matching=True)
+    app.config["SERVER_NAME"] = "example.org"
+    _rules(app, "subdomain", "shop", "www")
+    return app
+
+
+def _rules(app: Flask, word: str, shop: str, page: str) -> None:
+    app.add_url_rule("/items", "items", lambda: "done", methods=["GET", "POST", "PUT"], **{word: shop})
+    app.add_url_rule("/items/<id>", "item", lambda id: "done", **{word: shop})
+    app.add_url_rule("/items", "page", lambda: "done", methods=["GET", "PUT"], **{word: page})
+
+
+HOSTS: list[Callable[[], Any]] = [starlette_hosts, flask_hosts, flask_subdomains]
+
+
+@pytest.mark.parametrize("make", HOSTS)
+def test_what_another_host_has_makes_no_collection(make: Callable[[], Any], log: pytest.LogCaptureFixture) -> None:
+    """Members stand below the collection of their own host; the same path on another host is another resource."""
+    app = verbguard.guard(make())
+    with Client(WsgiDriver(app) if isinstance(app, Flask) else AsgiDriver(app)) as client:
+        answers = {
+            host: client.send("PUT", "/items", headers=[("Host", host)]) for host in ("shop.example.org", "www.example.org")
+        }
+    assert {host: answer.status for host, answer in answers.items()} == {"shop.example.org": 405, "www.example.org": 200}
+    assert answers["www.example.org"].body == b"done"
+    assert len(warnings(log, "/items", 'put="allow"')) == 1
 
 
 # ---- whose the records are
@@ -216,15 +266,15 @@ class Table:
     declared_order = True
 
     def __init__(self, *templates: str, methods: str = "GET POST PUT PATCH DELETE") -> None:
-        self._routes = [Route(template=template, methods=frozenset(methods.split())) for template in templates]
+        self._routes = [Entry(template=template, methods=frozenset(methods.split())) for template in templates]
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Entry]:
         return self._routes
 
     def version(self) -> object:
         return len(self._routes)
 
-    def matching(self, request: Request) -> list[Route]:
+    def matching(self, request: Request) -> list[Entry]:
         return []
 
     def native_allow(self, routes: Any, method: str) -> str | None:

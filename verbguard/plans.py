@@ -22,6 +22,8 @@ from verbguard.rules.replaying import FAULT
 
 __all__ = ["Guard"]
 
+Place = tuple[str, str]  # a host, mostly empty, and a template
+
 _LONGEST = 40  # characters of a client's method that are worth telling
 
 
@@ -65,8 +67,8 @@ class Guard:
         self.keyless = True  # off where other writers may not share the store
         self.ages = False  # whether anything here needs to know that a state has changed
         self.principals: dict[tuple[bytes, bytes], bytes] = {}
-        self._kinds: dict[str, tuple[Kind, str]] = {}
-        self._children: dict[str, str] = {}
+        self._kinds: dict[Place, tuple[Kind, str]] = {}
+        self._children: dict[Place, str] = {}
         self._stateful: list[list[str] | None] = []  # the templates whose state a keyless answer may tell
         self.shallowest = 0  # segments of the shortest path whose state a keyless answer may tell
         self.map: RouteMap | None = None
@@ -89,7 +91,7 @@ class Guard:
         templates = [bare(route.template) for route in routes if not route.opaque]
         if router is not None:
             self._check_templates(templates)
-        self._kinds = infer_kinds(dict.fromkeys(templates))
+        self._kinds = _inferred(routes)
         self._declare(routes)
         self._children = _children(self._kinds)
         # guards of one app share records where they share a store; those of two apps never do
@@ -208,11 +210,11 @@ class Guard:
             template = bare(group[0].template)
             kind = self._declared_kind(group, template)
             if kind is not None:
-                self._kinds[template] = (kind, "declared")
+                self._kinds[group[0].host, template] = (kind, "declared")
 
     def _with_state(self) -> list[list[str] | None]:
         found: list[list[str] | None] = []
-        for template, (kind, _) in self._kinds.items():
+        for (_, template), (kind, _) in self._kinds.items():
             policies = [policy for _, policy in self._named(template)] + [self.default]
             asked = any(policy.replay is not None and policy.replay.keyless for policy in policies)
             if asked or kind in (Kind.ITEM, Kind.SINGLETON, Kind.STORE):
@@ -276,12 +278,12 @@ class Guard:
             return Kind.UNKNOWN, "not in the route table", False
         if routes[0].opaque:
             return Kind.UNKNOWN, "an opaque mount", False
-        kind, why = self._kinds.get(template, (Kind.UNKNOWN, "nothing in the route table says"))
+        kind, why = self._kinds.get((routes[0].host, template), (Kind.UNKNOWN, "nothing in the route table says"))
         return kind, why, False
 
-    def child_of(self, template: str) -> str | None:
+    def child_of(self, host: str, template: str) -> str | None:
         """The one member template below a collection."""
-        return self._children.get(template.rstrip("/"))
+        return self._children.get((host, template.rstrip("/")))
 
     def reach(self, target: Target) -> tuple[bool, bool]:
         """Whether a request may change states above its target, and below it, that a keyless answer could tell.
@@ -361,10 +363,19 @@ class Guard:
 
 
 def _by_shape(routes: Sequence[Route]) -> list[list[Route]]:
-    groups: dict[str, list[Route]] = {}
+    groups: dict[Place, list[Route]] = {}
     for route in routes:
-        groups.setdefault(shape(route.template), []).append(route)
+        groups.setdefault((route.host, shape(route.template)), []).append(route)
     return list(groups.values())
+
+
+def _inferred(routes: Sequence[Route]) -> dict[Place, tuple[Kind, str]]:
+    """The kinds that the table shows, for each host by itself: what another host has is no sibling."""
+    hosts: dict[str, dict[str, None]] = {}
+    for route in routes:
+        if not route.opaque:
+            hosts.setdefault(route.host, {})[bare(route.template)] = None
+    return {(host, template): kind for host, found in hosts.items() for template, kind in infer_kinds(found).items()}
 
 
 def _plain(path: str) -> str:
@@ -401,11 +412,11 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
     return [route for route in routes if shape(route.template) == shape(first.template)]
 
 
-def _children(kinds: Mapping[str, tuple[Kind, str]]) -> dict[str, str]:
+def _children(kinds: Mapping[Place, tuple[Kind, str]]) -> dict[Place, str]:
     """collection -> its member template, where there is exactly one; a slash at its end makes no other."""
-    found: dict[str, dict[str, str]] = {}
-    for template, (kind, _) in kinds.items():
+    found: dict[Place, dict[str, str]] = {}
+    for (host, template), (kind, _) in kinds.items():
         parent, _, last = template.rstrip("/").rpartition("/")
         if kind in (Kind.ITEM, Kind.STORE) and last.startswith("{") and last.endswith("}"):
-            found.setdefault(parent, {}).setdefault(template.rstrip("/"), template)
+            found.setdefault((host, parent), {}).setdefault(template.rstrip("/"), template)
     return {parent: next(iter(members.values())) for parent, members in found.items() if len(members) == 1}

@@ -256,7 +256,8 @@ class Resource:
         return plan
 
     def _target(self, method: str) -> Target:
-        child = self._guard.child_of(self.template) if self.kind is Kind.COLLECTION else None
+        host = self.routes[0].host if self.routes else ""
+        child = self._guard.child_of(host, self.template) if self.kind is Kind.COLLECTION else None
         return Target(
             method=method,
             template=self.template,

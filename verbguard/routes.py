@@ -34,13 +34,15 @@ class Route:
 
     `methods` is None where the router takes the entry for every method (a class endpoint, an opaque mount); `answers` is then
     what the endpoint itself has, where that can be seen. `exact` is False where only the application's router knows which
-    values of a parameter it takes (a typed converter, a host condition); `types` tells such entries apart.
+    values of a parameter it takes (a typed converter, a host condition); `types` tells such entries apart. `host` is the
+    host that the entry is for, as the framework spells it: entries for different hosts are no neighbours.
     """
 
     template: str
     methods: frozenset[str] | None = None
     answers: frozenset[str] | None = None
     types: str = ""
+    host: str = ""
     endpoint: Any = None
     exact: bool = True
     opaque: bool = False  # a mounted application that shows no routes

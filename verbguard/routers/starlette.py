@@ -147,6 +147,7 @@ def _node(native: Any, prefix: str, *, exact: bool, depth: int, within: str) -> 
     elif isinstance(original, Host):
         inside = f"{within}{effective.host} "
         below = list(_nodes(_inner_routes(effective.app), prefix, exact=False, depth=depth + 1, within=inside))
+        _put_on(effective.host, below)
         yield _Node(effective, None, below) if below else _Node(effective, _opaque(prefix, effective.app, exact=False))
     elif isinstance(original, StarletteRoute):
         template = prefix + native.path
@@ -166,8 +167,16 @@ def _node(native: Any, prefix: str, *, exact: bool, depth: int, within: str) -> 
     elif not _is_frontend(original):
         raise ConfigError(
             f"a route of the type {type(original).__module__}.{type(original).__qualname__} is not known, so its paths "
-            "could not be guarded: mount it as an app of its own, or wrap the app with verbguard.asgi.GuardMiddleware"
+            "could not be guarded: mount what it serves as an app of its own"
         )
+
+
+def _put_on(host: str, nodes: Sequence[_Node]) -> None:
+    """Write the name of a host on the routes that are for it."""
+    for node in nodes:
+        if node.route is not None:
+            node.route = replace(node.route, host=f"{host} {node.route.host}")
+        _put_on(host, node.below or ())
 
 
 def _mount(native: Any, prefix: str, *, exact: bool, depth: int, within: str) -> _Node:

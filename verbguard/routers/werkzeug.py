@@ -70,8 +70,8 @@ class WerkzeugRouter:
             template=_template(rule),
             methods=None if rule.methods is None else frozenset(rule.methods),
             endpoint=self._app.view_functions.get(rule.endpoint),
-            types=f"{rule.host or ''} {rule.subdomain or ''} "
-            + " ".join(str(converter.regex) for converter in rule._converters.values()),
+            types=f"{_host(rule)} " + " ".join(str(converter.regex) for converter in rule._converters.values()),
+            host=_host(rule),
             exact=not rule._converters and rule.subdomain in (None, "") and not rule.host,
             native=rule.rule,
         )
@@ -86,6 +86,7 @@ class WerkzeugRouter:
             template=route.template.rstrip("/") if slashed else route.template + "/",
             methods=route.methods,
             types=route.types,
+            host=route.host,
             endpoint=route.endpoint,
             exact=False,
             native=rule.rule,
@@ -125,6 +126,11 @@ class WerkzeugRouter:
         for route in routes:
             found |= route.methods or frozenset()
         return ", ".join(sorted(found - {method}))
+
+
+def _host(rule: Any) -> str:
+    """The host or the subdomain that a rule is for; a map has the one or the other."""
+    return rule.host or rule.subdomain or ""
 
 
 def _template(rule: Any) -> str:
