@@ -144,3 +144,15 @@ def test_attributes_of_a_wrapped_app_are_still_there() -> None:
     """Test clients and command lines look for the framework's attributes on what `guard` returns."""
     assert verbguard.guard(apps.litestar_app()).routes  # type: ignore[attr-defined]
     assert verbguard.guard(apps.falcon_wsgi_app()).add_route  # type: ignore[attr-defined]
+
+
+def test_the_guard_s_own_names_hide_none_of_the_app_s() -> None:
+    """Bottle's `app.router` is one that a program may use."""
+
+    class Routed:
+        router = "mine"
+
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            raise AssertionError
+
+    assert verbguard.guard(Routed()).router == "mine"  # type: ignore[attr-defined]

@@ -187,11 +187,11 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = store_of(store)
-        self.router = router or router_of(app)
+        self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True
-        if self.router is None or _has_own_routes(self.router):
-            self.guard.compile(self.router)
+        if self._router is None or _has_own_routes(self._router):
+            self.guard.compile(self._router)
 
     def __getattr__(self, name: str) -> Any:
         if name == "app":
@@ -202,8 +202,8 @@ class GuardMiddleware:
 
     def _prepare(self, environ: Environ) -> None:
         """Read the routes again: they are complete at the first request, WSGI has no earlier moment."""
-        if self.router is not None:
-            self.guard.compile(self.router)
+        if self._router is not None:
+            self.guard.compile(self._router)
         # a bridge from ASGI says that there are several processes whatever is true
         several = (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
         self.guard.start(self.store.shared or not several)
