@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from states.requests import WINDOW
-from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Queue, _Running
+from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Running
 
 
 class Told(NamedTuple):
@@ -117,8 +117,6 @@ def _copied(value: Any) -> Any:
         return {key: each if type(each) in _PLAIN else _copied(each) for key, each in value.items()}
     if kind is _Running:  # a renewal changes it
         return _Running(value.token, value.expires, value.fingerprint, value.started)
-    if kind is _Queue:
-        return _Queue(value.idents, value.dues)
     return copy(value)
 
 

@@ -24,7 +24,7 @@ _unpack = _STORED.unpack_from
 
 # Bytes that CPython spends beside the values themselves: table slots and the headers of objects.
 _RECORD = 80
-_PLACE = 75
+_PLACE = 42
 _GENERATION = 80
 
 # A generation is a serial number above the count of requests that are running now.
@@ -48,16 +48,49 @@ class _Running(Won):
 
 
 class _Queue:
-    """Idents in the order of their expiry, and beside them the times; pairs would cost every record a tuple.
+    """Idents in the order of their expiry. Times are kept for those of one second together, which costs a record nothing.
 
     A record that was dropped or stored anew leaves its old place, which goes when its own time comes.
     """
 
-    __slots__ = ("dues", "idents")
+    __slots__ = ("_since", "counts", "dues", "idents")
 
-    def __init__(self, idents: Iterable[bytes] = (), dues: Iterable[float] = ()) -> None:
-        self.idents = deque(idents)
-        self.dues = deque(dues)
+    def __init__(self) -> None:
+        self.idents: deque[bytes] = deque()
+        self.dues: deque[float] = deque()  # when the last of the same second expires
+        self.counts: deque[int] = deque()  # how many there are of it
+        self._since = 0.0
+
+    def append(self, ident: bytes, expires: float) -> None:
+        self.idents.append(ident)
+        if self.dues and expires < self._since + 1.0:
+            self.dues[-1] = expires
+            self.counts[-1] += 1
+        else:
+            self._since = expires
+            self.dues.append(expires)
+            self.counts.append(1)
+
+    def pop(self) -> bytes:
+        """The next one."""
+        self.counts[0] -= 1
+        if not self.counts[0]:
+            self.counts.popleft()
+            self.dues.popleft()
+        return self.idents.popleft()
+
+    def put_back(self, idents: Iterable[bytes], due: float) -> None:
+        """Idents, the next one first, that were taken out and are due by then at the latest."""
+        found = list(idents)
+        self.idents.extendleft(reversed(found))
+        self.dues.appendleft(due)
+        self.counts.appendleft(len(found))
+
+    def __copy__(self) -> _Queue:
+        copied = _Queue()
+        copied.idents, copied.dues, copied.counts = self.idents.copy(), self.dues.copy(), self.counts.copy()
+        copied._since = self._since
+        return copied
 
 
 class MemoryStore:
@@ -166,8 +199,7 @@ class MemoryStore:
             queue = self._queues.get(claim.keep)
             if queue is None:
                 queue = self._queues[claim.keep] = _Queue()
-            queue.idents.append(ident)
-            queue.dues.append(expires)
+            queue.append(ident, expires)
             return True
 
     def _fitting(self, record: Record, prefix: bytes, stored: bytes, now: float) -> bytes:
@@ -315,7 +347,7 @@ class MemoryStore:
         for _ in range(min(len(queue.idents), _BATCH)):
             if queue.dues[0] > now:
                 return
-            ident = self._take(queue)[0]
+            ident = self._take(queue)
             held = self._records.get(ident)
             if type(held) is bytes and _unpack(held)[0] <= now:
                 self._drop(ident, held)
@@ -331,32 +363,30 @@ class MemoryStore:
             return False
         for keep in sorted(self._queues):
             queue = self._queues[keep]
-            stays: list[tuple[bytes, float]] = []
+            stays: list[bytes] = []
+            due = 0.0
             while queue.idents and self.size + needed >= self._room:
-                place = self._take(queue)
-                held = self._records.get(place[0])
+                due = queue.dues[0]
+                ident = self._take(queue)
+                held = self._records.get(ident)
                 if type(held) is bytes:
                     expires, _, generation, _ = _unpack(held)
                     if expires <= now or generation:
-                        self._drop(place[0], held)
+                        self._drop(ident, held)
                     else:
-                        stays.append(place)
-            for place in reversed(stays):
-                self._put_back(queue, place)
+                        stays.append(ident)
+            if stays:
+                queue.put_back(stays, due)
+                self.size += sum(map(len, stays)) + _PLACE * len(stays)
         if self.size + needed < self._room:
             return True
         self._full_until = now + 1.0
         return False
 
-    def _take(self, queue: _Queue) -> tuple[bytes, float]:
-        ident = queue.idents.popleft()
+    def _take(self, queue: _Queue) -> bytes:
+        ident = queue.pop()
         self.size -= len(ident) + _PLACE
-        return ident, queue.dues.popleft()
-
-    def _put_back(self, queue: _Queue, place: tuple[bytes, float]) -> None:
-        queue.idents.appendleft(place[0])
-        queue.dues.appendleft(place[1])
-        self.size += len(place[0]) + _PLACE
+        return ident
 
     def _drop(self, ident: bytes, held: bytes) -> None:
         del self._records[ident]
