@@ -755,8 +755,10 @@ def test_a_full_store_says_so(clock: Clock) -> None:
     kept = [told(store.claim(claim)) for claim in claims]
     whole = [answer for answer in kept if answer == told(Done(large()))]
     assert kept[: len(whole)] == whole
-    # the last ones found room for no more than that they have run
-    assert [answer[3] for answer in kept[len(whole) :]] in ([], [State.TOO_LARGE], [State.TOO_LARGE] * 2)
+    # the last ones, for which less than a whole answer's room was left, say at least that they have run
+    rest = [answer[3] for answer in kept[len(whole) :]]
+    assert len(rest) * 200 < 1_300
+    assert set(rest) <= {State.TOO_LARGE}
 
 
 def test_a_full_store_keeps_its_running_claims(clock: Clock) -> None:
