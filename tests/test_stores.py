@@ -786,6 +786,24 @@ def test_answers_without_a_key_make_room(clock: Clock) -> None:
     assert replays(store, claims[-1])
 
 
+def test_answers_without_a_key_make_room_wherever_they_stand(clock: Clock) -> None:
+    """Also behind answers with a key that live as long."""
+    store = memory(clock, 100_000)
+
+    def short(name: str) -> Claim:
+        return Claim(digest("short", name), digest(name), whole("/other"), False, False, LEASE, WINDOW)
+
+    for number in range(30):
+        run(store, short(f"{number}"), large())
+    filled(store, new_put)
+    for number in range(30, 55):
+        run(store, short(f"{number}"), large())
+    assert [told(store.claim(short(f"{number}"))) for number in range(55)] == [told(Done(large()))] * 55
+    clock.advance(WINDOW)
+    filled(store, new_put)
+    assert not any(held for ident, held in store._records.items() if ident == short("3").ident)
+
+
 def test_expired_answers_make_room(clock: Clock) -> None:
     """A store that was full takes claims again when the time of its records is over."""
     store = memory(clock, 100_000)

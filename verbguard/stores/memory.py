@@ -347,7 +347,8 @@ class MemoryStore:
         for _ in range(min(len(queue.idents), _BATCH)):
             if queue.dues[0] > now:
                 return
-            ident = self._take(queue)
+            ident = queue.pop()
+            self.size -= len(ident) + _PLACE
             held = self._records.get(ident)
             if type(held) is bytes and _unpack(held)[0] <= now:
                 self._drop(ident, held)
@@ -367,26 +368,20 @@ class MemoryStore:
             due = 0.0
             while queue.idents and self.size + needed >= self._room:
                 due = queue.dues[0]
-                ident = self._take(queue)
+                ident = queue.pop()
                 held = self._records.get(ident)
+                if type(held) is bytes and not _droppable(held, now):
+                    stays.append(ident)
+                    continue
+                self.size -= len(ident) + _PLACE
                 if type(held) is bytes:
-                    expires, _, generation, _ = _unpack(held)
-                    if expires <= now or generation:
-                        self._drop(ident, held)
-                    else:
-                        stays.append(ident)
+                    self._drop(ident, held)
             if stays:
                 queue.put_back(stays, due)
-                self.size += sum(map(len, stays)) + _PLACE * len(stays)
         if self.size + needed < self._room:
             return True
         self._full_until = now + 1.0
         return False
-
-    def _take(self, queue: _Queue) -> bytes:
-        ident = queue.pop()
-        self.size -= len(ident) + _PLACE
-        return ident
 
     def _drop(self, ident: bytes, held: bytes) -> None:
         del self._records[ident]
@@ -399,6 +394,12 @@ class MemoryStore:
         self._forgotten = serial
         self._paths = sum([path.__sizeof__() + _GENERATION for paths in (self._touched, self._swept) for path in paths])
         self._most_paths = max(self._share, 2 * self._paths)  # where all of them run, do not look again at each start
+
+
+def _droppable(held: bytes, now: float) -> bool:
+    """Whether a record has expired or has no key."""
+    expires, _, generation, _ = _unpack(held)
+    return bool(expires <= now or generation)
 
 
 def _recent(generations: dict[str, int], serial: int) -> dict[str, int]:
