@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from datetime import datetime, timezone
 
 import pytest
 import rulecases
@@ -15,6 +16,7 @@ from rulecases import COLLECTION, ITEM, Expected, at, spoken
 from verbguard import Action, Policy, Profile
 from verbguard.http import Headers, Request
 from verbguard.rules import CATALOGUE, Answer, Rule, Target, When, catalogue
+from verbguard.rules.preconditions import State
 
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,7 +35,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("id", "target", "request_", "answer", "expected"), CASES, ids=[f"{case[0]}-{at}" for at, case in enumerate(CASES)]
 )
-def test_cases(id: str, target: Target, request_: Request, answer: Answer | None, expected: Expected) -> None:
+def test_cases(id: str, target: Target, request_: Request, answer: Answer | State | None, expected: Expected) -> None:
     """A rule finds what breaks it, with the mend that the profile may apply, and nothing else."""
     finding = spoken(RULES[id], target, request_, answer)
     if expected is None:
@@ -115,12 +117,14 @@ def test_actions_of_the_profiles(rule: Rule) -> None:
     """`observe` only finds, `guard` replaces nothing but what is no answer at all, `strict` does no less than `guard`."""
     policy = Policy()
     observe, guard, strict = (rule.action(profile, policy) for profile in Profile)
-    assert observe is Action.OBSERVE
+    opted = rule.default is rule.strict is Action.OFF  # nothing until a policy asks for it
+    assert observe is (Action.OFF if opted else Action.OBSERVE)
+    assert not opted or rule.opt is not None
     assert (guard is Action.REPLACE) == (rule.id in DESTRUCTIVE)
     order = list(Action)
     assert order.index(strict) >= order.index(guard) or strict is Action.REPLACE
-    if rule.when is When.REQUEST:
-        assert guard in (Action.OBSERVE, Action.REPAIR, Action.REJECT)
+    if rule.when in (When.REQUEST, When.STATE):
+        assert guard in (Action.OFF, Action.OBSERVE, Action.REPAIR, Action.REJECT)
     elif rule.when is not When.REPLAY:
         assert guard is not Action.REJECT
 
@@ -149,6 +153,7 @@ SHOWN = sorted({name for rule in RULES.values() for name in rule.has or ()})
 USUAL = [b"Allow", b"Content-Length", b"Content-Type", b"Location", b"Content-Location", b"Link", b"Content-Range"]
 FIELD = st.tuples(st.sampled_from([*USUAL, *SHOWN]) | st.binary(max_size=8), st.binary(max_size=30))
 ASKED = st.tuples(st.sampled_from([b"range", b"if-match", b"upgrade", b"origin", b"a-im", *ASKED_FOR]), st.binary(max_size=30))
+YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "FOO"])
 PATHS = st.sampled_from(["/items", "/items/7", "*", "", "//x", "example.org:443"]) | st.text(max_size=10)
 
@@ -161,11 +166,13 @@ PATHS = st.sampled_from(["/items", "/items/7", "*", "", "//x", "example.org:443"
     st.lists(FIELD, max_size=4),
     st.none() | st.binary(max_size=30),
     st.sampled_from([at(), at(COLLECTION, child="/items/{id}"), at(ITEM, allow=()), at(location="/items/{id}")]),
+    st.sampled_from([State(False), State(True), State(True, "a"), State(True, "", True), State(True, None, False, YEAR_1)]),
 )
 def test_no_message_makes_a_rule_raise(
-    method: str, path: str, fields: Headers, status: int, headers: Headers, body: bytes | None, target: Target
+    method: str, path: str, fields: Headers, status: int, headers: Headers, body: bytes | None, target: Target, state: State
 ) -> None:
     """A rule finds; whatever a client or an app sends, it never raises."""
     request = Request(method, path, fields)
     for rule in CHECKED.values():
-        spoken(rule, target, request, None if rule.when is When.REQUEST else Answer(status, headers, body))
+        answer = state if rule.when is When.STATE else Answer(status, headers, body)
+        spoken(rule, target, request, None if rule.when is When.REQUEST else answer)

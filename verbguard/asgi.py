@@ -292,6 +292,8 @@ class _Serving(Serving):
             else:
                 answer = self.refusal if outcome is None else self.claimed(outcome)
             self.hold()
+        if answer is None and self.conditional:
+            answer = await self._judged()
         if answer is not None:
             self.close_spool()
             return await reply(self.send_inner, answer)
@@ -358,6 +360,22 @@ class _Serving(Serving):
         except Exception:
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
+
+    async def _judged(self) -> Response | None:
+        """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
+        validator = self.plan.target.policy.validator
+        assert validator is not None
+        try:
+            current = validator(self.request)
+            answer = self.conditions(await current if inspect.isawaitable(current) else current)
+        except Exception:
+            answer = self.unvalidated()
+        except BaseException:
+            self.withdraw()
+            raise
+        if answer is not None:
+            self.withdraw()
+        return answer
 
     # ---- the app
 

@@ -1,6 +1,6 @@
 """One request's life through its plan: values in, values out, no I/O and no clock.
 
-An adapter calls the methods in the order of the moments: `open`, `claim`, `claimed`, then for the app's answer
+An adapter calls the methods in the order of the moments: `open`, `claim`, `claimed`, `conditions`, then for the app's answer
 `answered` and `content` for each piece, and `record` or `failed` at the end.
 """
 
@@ -33,6 +33,7 @@ from verbguard.replay import (
 )
 from verbguard.resources import Judged, Plan, refusal
 from verbguard.rules import Rule, replaying
+from verbguard.rules.preconditions import state_of
 
 __all__ = ["PENDING", "Exchange", "refused"]
 
@@ -61,6 +62,7 @@ class Exchange(Answering):
     claimed_as: Claim | None = None
     token = 0
     refusal: Response | None = None  # what the adapter answers when the store was not asked
+    conditional = False  # whether a condition of the request waits for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
     may_close = False  # whether the interface lets an answer end its HTTP/1 connection
     begun = False  # something of the answer has left; set by the adapter
@@ -85,6 +87,8 @@ class Exchange(Answering):
                 return answer
         if not plan.unsafe:
             return None
+        if plan.states and self.layout.conditional:
+            self.conditional = True
         guard = self.guard
         if guard.ages:
             self.touch = touch_of(self.request, plan, marks)
@@ -230,6 +234,28 @@ class Exchange(Answering):
             known,
             original_status=record.status,
         )
+
+    def conditions(self, current: Any) -> Response | None:
+        """The refusal of a request with a false condition; `current` is what the policy's `validator` says of the target.
+
+        Asked when nothing else refuses or answers the request: "A server MUST ignore all received preconditions if its response
+        to the same request without those conditions [...] would have been a status code other than a 2xx (Successful) or 412
+        (Precondition Failed)", RFC 9110 13.2.1. Raises ValueError or TypeError for a state that nobody can read.
+        """
+        state = state_of(current)
+        for rule, action in self.plan.states:
+            finding = rule.check(self.request, self.plan.target, state)
+            if finding is None:
+                continue
+            self._tell(finding, rule, action)
+            if action is Action.REJECT:
+                return self._closing(finding.answer or refusal(finding, rule))
+        return None
+
+    def unvalidated(self) -> Response | None:
+        """The policy's `validator` failed: called while its exception is handled. What it protects is not run unguarded."""
+        protects = any(action is Action.REJECT for _, action in self.plan.states)
+        return self.guard.fault(self.request.method if protects else "GET")
 
     def store_down(self) -> Response | None:
         """The store does not answer: a required key is refused, anything else runs unprotected."""

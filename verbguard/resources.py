@@ -93,6 +93,7 @@ class Plan:
         "replay",
         "reruns",
         "scatters",
+        "states",
         "strict_keys",
         "sweeps",
         "target",
@@ -109,6 +110,7 @@ class Plan:
         self.refused: tuple[Finding, Response] | None = None
         self.notes: list[Finding] = []
         self.triggers: list[Judged] = []
+        self.states: list[Judged] = []  # what is asked of the target's current state, where a policy tells it
         self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
         for rule in catalogue().values():
@@ -116,10 +118,13 @@ class Plan:
             if action is Action.OFF:
                 continue
             if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
-                if rule.fields is not None:
+                if rule.fields is not None or rule.lacks is not None:
                     self.triggers.append((rule, action))
                 elif self.refused is None:
                     self._decide(rule, action, guard)
+            elif rule.when is When.STATE and policy.validator is not None and self.unsafe and method != "CONNECT":
+                # conditions of safe methods are the application's: they save content and protect nothing
+                self.states.append((rule, action))
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
                 checked.append((rule, action))
         relevant = _relevant(checked, target)
@@ -145,7 +150,8 @@ class Plan:
         self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
-        self.light = not (self.unsafe or self.passes or self.refused or self.notes) and method not in (
+        searched = any(rule.fields is None for rule, _ in self.triggers)  # for a field that is not there
+        self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
             "HEAD",
             "OPTIONS",
         )

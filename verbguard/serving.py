@@ -97,6 +97,12 @@ class Serving(Exchange):
         """The run is over: the claim is not renewed any longer."""
         renewer.held.pop(self.claimed_as, None)
 
+    def withdraw(self) -> None:
+        """The app will not run after all: a claim that was won is given back, so that the same key may try again."""
+        if self.token:
+            self.let_go()
+            self.keep(None)
+
     def commit(self) -> None:
         """The answer is complete: keep it, or let the claim go."""
         if self.token and not self.settled_at:

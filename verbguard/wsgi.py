@@ -374,6 +374,8 @@ class _Serving(Serving):
                 else:
                     answer = self.refusal if outcome is None else self.claimed(outcome)
                 self.hold()
+        if answer is None and self.conditional:
+            answer = self._judged()
         if answer is not None:
             self.close_spool()
             return reply(self._start, answer)
@@ -441,6 +443,25 @@ class _Serving(Serving):
         except Exception:
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
+
+    def _judged(self) -> Response | None:
+        """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
+        validator = self.plan.target.policy.validator
+        assert validator is not None
+        try:
+            current = validator(self.request)
+            if isawaitable(current):
+                _close(current)
+                raise ConfigError("the validator is a coroutine function, and WSGI cannot wait for it")
+            answer = self.conditions(current)
+        except Exception:
+            answer = self.unvalidated()
+        except BaseException:
+            self.withdraw()
+            raise
+        if answer is not None:
+            self.withdraw()
+        return answer
 
     # ---- the app
 

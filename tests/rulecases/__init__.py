@@ -1,6 +1,6 @@
 """Cases of rules, a module a family: (rule, what is known of the target, request, answer, what the rule finds).
 
-A request rule has no answer. Of a finding only the named fields are compared; None stands for silence. `tests/test_rules.py`
+A request rule has no answer; a rule about the target's state has that state in its place. Of a finding only the named fields are compared; None stands for silence. `tests/test_rules.py`
 collects the `CASES` of every module, and wants each rule to speak and to stay quiet at least once.
 """
 
@@ -12,9 +12,10 @@ from typing import Any
 from verbguard import Kind, Policy
 from verbguard.http import Headers, Request
 from verbguard.rules import Answer, Finding, Rule, Target, When
+from verbguard.rules.preconditions import State
 
 Expected = dict[str, Any] | None
-Case = tuple[str, Target, Request, Answer | None, Expected]
+Case = tuple[str, Target, Request, Answer | State | None, Expected]
 
 COLLECTION, ITEM, ACTION, UNKNOWN = Kind.COLLECTION, Kind.ITEM, Kind.ACTION, Kind.UNKNOWN
 FULL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -45,14 +46,16 @@ def says(status: int, body: bytes | None = None, /, **fields: str) -> Answer:
     return Answer(status, headers, body)
 
 
-def spoken(rule: Rule, target: Target, request: Request, answer: Answer | None) -> Finding | None:
+def spoken(rule: Rule, target: Target, request: Request, answer: Answer | State | None) -> Finding | None:
     """What the rule finds; a plan does not ask it where its facts say that it is not concerned."""
     target = Target(**{name: getattr(target, name) for name in Target.__slots__} | {"method": request.method})
     if not rule.concerns_method(request.method):
         return None
     if rule.when is When.REQUEST and not rule.asks(frozenset(request.fields)):
         return None
-    if answer is None:
+    if rule.when is When.STATE:
+        return rule.check(request, target, answer)
+    if not isinstance(answer, Answer):
         return rule.check(request, target)
     present = {name.lower() for name, _ in answer.headers}
     if rule.statuses is not None and answer.status not in rule.statuses:

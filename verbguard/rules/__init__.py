@@ -26,6 +26,7 @@ class When(Enum):
     STATUS = "status"  # the status and fields of the answer
     CONTENT = "content"  # the answer with its content
     FRAMING = "framing"  # the status that is really sent
+    STATE = "state"  # the target's current validator, once the request may run and before the app does
     REPLAY = "replay"  # while a claim is judged; the exchange itself speaks
 
 
@@ -101,13 +102,15 @@ class Rule:
     methods: frozenset[str] | None = None
     statuses: frozenset[int] | None = None
     fields: frozenset[bytes] | None = None  # a request rule speaks only when one of these fields is present
-    lacks: bytes | None = None  # a request rule is silent when the request has this field
+    lacks: frozenset[bytes] | None = None  # a request rule is silent when the request has one of these; empty: all are asked
     given: frozenset[bytes] | None = None  # an answer rule speaks only when the request carries one of these fields
     has: frozenset[bytes] | None = None  # an answer rule speaks only when the answer has one of these fields
     absent: bytes | None = None  # an answer rule is silent when the answer has this field
     content: Content = Content.NONE
     default: Action = Action.OBSERVE
     strict: Action = Action.OBSERVE
+    opt: Action | None = None  # a further action, that only a policy chooses
+    opted: Callable[[Policy], bool] | None = None  # whether a policy chooses it by another of its fields
     routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
     map_needed: bool = False  # without the application's routes it only observes
     strength: Strength = "practice"  # of the source
@@ -116,7 +119,7 @@ class Rule:
     @property
     def actions(self) -> frozenset[Action]:
         """The actions that this rule can take; a policy may choose among them."""
-        own = {self.default, self.strict}
+        own = {self.default, self.strict} | ({self.opt} if self.opt is not None else set())
         if self.when is When.REPLAY and Action.REPAIR not in own:
             return frozenset(own)  # they are the answers of replay itself: to be without them is to be without replay
         return frozenset({Action.OFF, Action.OBSERVE, *own})
@@ -126,9 +129,12 @@ class Rule:
         chosen = policy.rules.get(self.id)
         if chosen is not None:
             return Action(chosen)
+        guard, strict = self.default, self.strict
+        if self.opt is not None and self.opted is not None and self.opted(policy):
+            guard = strict = self.opt
         if profile is Profile.OBSERVE or (self.map_needed and not mapped):
-            return Action.OBSERVE if self.default is not Action.OFF or self.strict is not Action.OFF else Action.OFF
-        return self.default if profile is Profile.GUARD else self.strict
+            return Action.OBSERVE if guard is not Action.OFF or strict is not Action.OFF else Action.OFF
+        return guard if profile is Profile.GUARD else strict
 
     def concerns(self, method: str, status: int) -> bool:
         """Whether an answer rule has anything to say of this method and status."""
@@ -136,7 +142,9 @@ class Rule:
 
     def asks(self, names: frozenset[bytes]) -> bool:
         """Whether a request rule has anything to say of a request with these fields."""
-        return (self.fields is None or not self.fields.isdisjoint(names)) and (self.lacks is None or self.lacks not in names)
+        return (self.fields is None or not self.fields.isdisjoint(names)) and (
+            self.lacks is None or self.lacks.isdisjoint(names)
+        )
 
     def looks(self, names: Collection[bytes]) -> bool:
         """Whether an answer rule has anything to say of an answer with these fields."""
@@ -159,13 +167,15 @@ def rule(
     methods: Collection[str] | None = None,
     statuses: Collection[int] | None = None,
     fields: Collection[bytes] | None = None,
-    lacks: bytes | None = None,
+    lacks: bytes | Collection[bytes] | None = None,
     given: Collection[bytes] | None = None,
     has: Collection[bytes] | None = None,
     absent: bytes | None = None,
     content: Content = Content.NONE,
     default: Action = Action.OBSERVE,
     strict: Action | None = None,
+    opt: Action | None = None,
+    opted: Callable[[Policy], bool] | None = None,
     routine: bool = False,
     map_needed: bool = False,
     strength: Strength = "practice",
@@ -184,13 +194,15 @@ def rule(
             methods=None if methods is None else frozenset(methods),
             statuses=None if statuses is None else frozenset(statuses),
             fields=None if fields is None else frozenset(fields),
-            lacks=lacks,
+            lacks=None if lacks is None else frozenset([lacks] if isinstance(lacks, bytes) else lacks),
             given=None if given is None else frozenset(given),
             has=None if has is None else frozenset(has),
             absent=absent,
             content=content,
             default=default,
             strict=default if strict is None else strict,
+            opt=opt,
+            opted=opted,
             routine=routine,
             map_needed=map_needed,
             strength=strength,

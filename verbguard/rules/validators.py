@@ -1,3 +1,106 @@
 """Validators: what an answer says about the state that it shows."""
 
 from __future__ import annotations
+
+from datetime import datetime
+
+from verbguard.http import Request
+from verbguard.policy import Action
+from verbguard.rules import Answer, Finding, Target, When, rule
+
+__all__ = ["date_of"]
+
+_ETAG = frozenset([b"etag"])
+_MODIFIED = frozenset([b"last-modified"])
+
+# The answers in which a validator is one of the target's, for the client to keep (RFC 9110 section 8.8).
+_SELECTED = frozenset([200, 201, 203, 204, 206, 304])
+
+
+def date_of(value: bytes | None) -> datetime | None:
+    """The moment that a date field names, or None where nobody can read it."""
+    from werkzeug.http import parse_date
+
+    if value is None:
+        return None
+    try:
+        return parse_date(value.decode("latin-1"))
+    except (ArithmeticError, LookupError, ValueError):  # the standard library's parser raises on years that no date has
+        return None
+
+
+def _values(response: Answer, name: bytes) -> list[bytes]:
+    return [value for found, value in response.headers if found == name or found.lower() == name]
+
+
+@rule(
+    "etag-grammar",
+    "An ETag that is not quoted",
+    cites="RFC 9110 8.8.3",
+    when=When.STATUS,
+    statuses=_SELECTED,
+    has=_ETAG,
+    default=Action.REPAIR,
+    strength="MUST",
+)
+def etag_grammar(request: Request, response: Answer, target: Target) -> Finding | None:
+    """An ETag without its quotes, with a small `w/`, or twice in one answer.
+
+    Why it matters: an entity-tag is a quoted string, `"v1"` or `W/"v1"`. Caches and clients compare what they can parse;
+    `ETag: v1` is dropped by some and kept by others, so that the If-Match which should protect an update never matches.
+    What the guard does: it sets the quotes and the capital W, where that gives a tag. In `observe`, and where nothing can
+    be mended (a quote inside, two ETags), it only tells.
+    How to fix it: in Flask `response.set_etag("v1")` quotes; in FastAPI write the quotes yourself,
+    `response.headers["ETag"] = f'"{version}"'`.
+    When to switch it off: when clients that you cannot change compare the bare text, `rules={"etag-grammar": "off"}`.
+    """
+    from werkzeug.http import quote_etag, unquote_etag
+
+    values = _values(response, b"etag")
+    if len(values) > 1:
+        return Finding("The answer has two ETag fields; a state has one.")
+    value = values[0].decode("latin-1").strip() if values else ""
+    tag, weak = unquote_etag(value)
+    if tag is None:
+        return Finding("The ETag is empty.", drop=_ETAG) if values else None
+    try:
+        mended = quote_etag(tag, weak)
+    except ValueError:
+        return Finding("The ETag has a quote in the middle; nobody can compare it.")
+    if any(character <= " " or character == "\x7f" for character in tag):
+        return Finding("The ETag has a space or a control character; not every client can compare it.")
+    if mended == value:
+        return None
+    return Finding(f"The ETag becomes {mended[:80]}.", drop=_ETAG, add=[(b"etag", mended.encode("latin-1"))])
+
+
+@rule(
+    "last-modified-not-future",
+    "Last-Modified is later than Date",
+    cites="RFC 9110 8.8.2.1",
+    when=When.STATUS,
+    statuses=_SELECTED,
+    has=_MODIFIED,
+    default=Action.REPAIR,
+    strength="MUST",
+    risk="none",
+)
+def last_modified_not_future(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A Last-Modified that lies after the answer's own Date.
+
+    Why it matters: a client that keeps such a date sends it back, and every change until then looks like none: it gets 304
+    for content that is new, and its If-Unmodified-Since protects nothing.
+    What the guard does: it sets Last-Modified to the Date of the answer. It has no clock of its own, so it judges only where
+    the application sends a Date; most servers add theirs later. In `observe` it only tells.
+    How to fix it: use the time at which the state was written, by the clock of the machine that answers. In Flask
+    `response.last_modified = row.updated_at`; in FastAPI `format_datetime(row.updated_at, usegmt=True)` from `email.utils`
+    with an aware datetime; a naive local time is the usual cause.
+    When to switch it off: hardly ever; `rules={"last-modified-not-future": "off"}`.
+    """
+    modified, date = _values(response, b"last-modified"), _values(response, b"date")
+    if not modified or not date:
+        return None
+    said, now = date_of(modified[0]), date_of(date[0])
+    if said is None or now is None or said <= now:
+        return None
+    return Finding("Last-Modified lies in the future; it becomes Date.", drop=_MODIFIED, add=[(b"last-modified", date[0])])

@@ -1,0 +1,116 @@
+"""Conditions of requests: what is read from the head, and what the target's state makes of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from rulecases import ITEM, Case, ask, at
+from verbguard.http import Request
+from verbguard.rules.preconditions import ABSENT, State
+
+SOME = State(True)  # it exists, and has no validators
+V1, WEAK = State(True, "v1"), State(True, "v1", True)
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+AT = State(True, modified=datetime(1994, 11, 6, 8, 49, 37, tzinfo=timezone.utc))
+LATER = State(True, modified=datetime(1994, 11, 6, 8, 49, 38, tzinfo=timezone.utc))
+IMS = frozenset({b"if-modified-since"})
+FIELDS = frozenset({b"if-match", b"if-none-match", b"if-unmodified-since", b"if-modified-since"})
+NO_STORE = [(b"cache-control", b"no-store")]
+WANTED = {"status": 428, "headers": NO_STORE}
+
+
+def lines(method: str, *fields: tuple[bytes, bytes]) -> Request:
+    return Request(method, "/items/7", list(fields))
+
+
+def unreadable(value: bytes) -> Request:
+    return lines("PUT", (b"if-match", value))
+
+
+CASES: list[Case] = [
+    # rule                 target    request                              state  finds
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v0"'), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), ABSENT, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match="*"), ABSENT, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='W/"v1"'), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), WEAK, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), SOME, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match=""), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match=", ,"), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"V1"'), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v0", *'), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"*"'), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), lines("PUT", (b"if-match", b'"\xff"')), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), lines("PUT", (b"if-match", b'"x' * 3000)), V1, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since=DATE), LATER, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("DELETE", if_match='"v0"', if_unmodified_since=DATE), AT, {"status": 412}),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), V1, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v0" ,"v1"'), V1, None),
+    ("if-match-evaluated", at(ITEM), lines("PUT", (b"if-match", b'"v0"'), (b"if-match", b'"v1"')), V1, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match=" * "), SOME, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='""'), State(True, ""), None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"a,b"'), State(True, "a,b"), None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since=DATE), AT, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since=DATE), V1, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since=DATE), ABSENT, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since="yesterday"), LATER, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match="*", if_unmodified_since=DATE), LATER, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT"), V1, None),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match="*"), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match="*"), SOME, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='"v1"'), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='W/"v1"'), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='"v1"'), WEAK, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("POST", if_none_match='"v0", *'), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match=""), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_match='"v1"', if_none_match="*"), V1, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match="*"), ABSENT, None),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='"v0"'), V1, None),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='"v0"'), ABSENT, None),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_match='"v0"', if_none_match="*"), V1, None),  # If-Match was false first
+    ("if-none-match-star", at(ITEM), ask("PUT"), V1, None),
+    ("put-conditional-required", at(), ask("PUT"), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", if_match=""), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", if_none_match=",,"), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", if_unmodified_since="soon"), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", if_modified_since=DATE), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", if_match='"v1"'), None, None),
+    ("put-conditional-required", at(), ask("PUT", if_none_match="*"), None, None),
+    ("put-conditional-required", at(), ask("PUT", if_unmodified_since=DATE), None, None),
+    ("put-conditional-required", at(), ask("PATCH"), None, None),
+    ("lost-update-428", at(), ask("PATCH"), None, WANTED),
+    ("lost-update-428", at(), ask("DELETE"), None, WANTED),
+    ("lost-update-428", at(), ask("DELETE", if_unmodified_since=""), None, WANTED),
+    ("lost-update-428", at(), ask("DELETE", if_match="*"), None, None),
+    ("lost-update-428", at(), ask("PATCH", if_unmodified_since=DATE), None, None),
+    ("lost-update-428", at(), ask("PUT"), None, None),
+    ("lost-update-428", at(), ask("POST"), None, None),
+    ("precondition-grammar", at(), unreadable(b'"a", *'), None, {"status": 400}),
+    ("precondition-grammar", at(), unreadable(b"*, *"), None, {"status": 400}),
+    ("precondition-grammar", at(), lines("PUT", (b"if-match", b"*"), (b"if-match", b'"a"')), None, {"status": 400}),
+    ("precondition-grammar", at(), ask("POST", if_none_match='*, "a"'), None, {"status": 400}),
+    ("precondition-grammar", at(), unreadable(b'W/"a'), None, {"status": 400}),
+    ("precondition-grammar", at(), unreadable(b"," * 8192), None, {"status": 400}),
+    ("precondition-grammar", at(), unreadable(b"*"), None, None),
+    ("precondition-grammar", at(), unreadable(b" * ,"), None, None),
+    ("precondition-grammar", at(), unreadable(b'"*", "a"'), None, None),
+    ("precondition-grammar", at(), unreadable(b'"a, *"'), None, None),
+    ("precondition-grammar", at(), unreadable(b"abc"), None, None),
+    ("precondition-grammar", at(), unreadable(b'"\xe9"'), None, None),
+    ("precondition-grammar", at(), unreadable(b""), None, None),
+    ("precondition-grammar", at(), ask("GET", if_none_match='*, "a"'), None, None),
+    ("if-match-strong", at(), ask("PUT", if_match='W/"a"'), None, {"status": 0}),
+    ("if-match-strong", at(), ask("PATCH", if_match='W/"a", w/"b"'), None, {"status": 0}),
+    ("if-match-strong", at(), ask("PUT", if_match='W/"a", "b"'), None, None),
+    ("if-match-strong", at(), ask("PUT", if_match="*"), None, None),
+    ("if-match-strong", at(), ask("PUT", if_match=""), None, None),
+    ("if-match-strong", at(), ask("PUT", if_none_match='W/"a"'), None, None),
+    ("if-modified-since-get-only", at(), ask("PUT", if_modified_since=DATE), None, {"drop": IMS}),
+    ("if-modified-since-get-only", at(), ask("POST", if_modified_since=""), None, {"drop": IMS}),
+    ("if-modified-since-get-only", at(), ask("GET", if_modified_since=DATE), None, None),
+    ("if-modified-since-get-only", at(), ask("PUT", if_unmodified_since=DATE), None, None),
+    ("precondition-connect-options-trace", at(), ask("OPTIONS", if_match='"a"'), None, {"drop": FIELDS}),
+    ("precondition-connect-options-trace", at(), ask("TRACE", if_modified_since=DATE), None, {"drop": FIELDS}),
+    ("precondition-connect-options-trace", at(), ask("OPTIONS"), None, None),
+    ("precondition-connect-options-trace", at(), ask("PUT", if_match='"a"'), None, None),
+]

@@ -1,0 +1,57 @@
+"""What an answer says about the state that it shows: ETag and Last-Modified."""
+
+from __future__ import annotations
+
+from rulecases import Case, ask, at, says
+from verbguard.rules import Answer
+
+TAG = frozenset({b"etag"})
+MODIFIED = frozenset({b"last-modified"})
+NOW, SOON = "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
+
+
+def tagged(value: bytes, *more: bytes) -> Answer:
+    return Answer(200, [(b"ETag", each) for each in (value, *more)])
+
+
+def becomes(value: bytes) -> dict[str, object]:
+    return {"drop": TAG, "add": [(b"etag", value)]}
+
+
+KEPT = {"drop": frozenset(), "add": []}
+
+CASES: list[Case] = [
+    # rule          target request         answer                 finds
+    ("etag-grammar", at(), ask("GET"), tagged(b"abc"), becomes(b'"abc"')),
+    ("etag-grammar", at(), ask("PUT"), tagged(b"W/abc"), becomes(b'W/"abc"')),
+    ("etag-grammar", at(), ask("GET"), tagged(b'w/"abc"'), becomes(b'W/"abc"')),
+    ("etag-grammar", at(), ask("GET"), tagged(b"\xe9"), becomes(b'"\xe9"')),
+    ("etag-grammar", at(), ask("GET"), tagged(b"x" * 8192), becomes(b'"' + b"x" * 8192 + b'"')),
+    ("etag-grammar", at(), ask("GET"), tagged(b""), {"drop": TAG, "add": []}),
+    ("etag-grammar", at(), ask("GET"), tagged(b'"abc'), KEPT),
+    ("etag-grammar", at(), ask("GET"), tagged(b'"a"b"'), KEPT),
+    ("etag-grammar", at(), ask("GET"), tagged(b'"a b"'), KEPT),
+    ("etag-grammar", at(), ask("GET"), tagged(b'"a"', b'"b"'), KEPT),
+    ("etag-grammar", at(), ask("GET"), tagged(b'"abc"'), None),
+    ("etag-grammar", at(), ask("GET"), tagged(b' "abc" '), None),
+    ("etag-grammar", at(), ask("GET"), tagged(b'W/"abc"'), None),
+    ("etag-grammar", at(), ask("GET"), tagged(b'""'), None),
+    ("etag-grammar", at(), ask("GET"), says(404, etag="abc"), None),
+    ("etag-grammar", at(), ask("GET"), says(200), None),
+    (
+        "last-modified-not-future",
+        at(),
+        ask("GET"),
+        says(200, last_modified=SOON, date=NOW),
+        {"drop": MODIFIED, "add": [(b"last-modified", NOW.encode())]},
+    ),
+    ("last-modified-not-future", at(), ask("PUT"), says(204, last_modified=SOON, date=NOW), {"drop": MODIFIED}),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified=NOW, date=NOW), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified=NOW, date=SOON), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified=SOON), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, date=NOW), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified="tomorrow", date=NOW), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified=SOON, date=""), None),
+    ("last-modified-not-future", at(), ask("GET"), says(200, last_modified="1 Jan " + "9" * 40 + " 00:00", date=NOW), None),
+    ("last-modified-not-future", at(), ask("GET"), says(404, last_modified=SOON, date=NOW), None),
+]
