@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 import rulecases
@@ -153,7 +153,7 @@ SHOWN = sorted({name for rule in RULES.values() for name in rule.has or ()})
 USUAL = [b"Allow", b"Content-Length", b"Content-Type", b"Location", b"Content-Location", b"Link", b"Content-Range"]
 FIELD = st.tuples(st.sampled_from([*USUAL, *SHOWN]) | st.binary(max_size=8), st.binary(max_size=30))
 ASKED = st.tuples(st.sampled_from([b"range", b"if-match", b"upgrade", b"origin", b"a-im", *ASKED_FOR]), st.binary(max_size=30))
-YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
+YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "FOO"])
 PATHS = st.sampled_from(["/items", "/items/7", "*", "", "//x", "example.org:443"]) | st.text(max_size=10)
 

@@ -375,7 +375,7 @@ class _Serving(Serving):
                     answer = self.refusal if outcome is None else self.claimed(outcome)
                 self.hold()
         if answer is None and self.conditional:
-            answer = self._judged()
+            answer = self._against_state()
         if answer is not None:
             self.close_spool()
             return reply(self._start, answer)
@@ -444,7 +444,7 @@ class _Serving(Serving):
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
 
-    def _judged(self) -> Response | None:
+    def _against_state(self) -> Response | None:
         """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
         validator = self.plan.target.policy.validator
         assert validator is not None

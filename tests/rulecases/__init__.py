@@ -1,6 +1,7 @@
 """Cases of rules, a module a family: (rule, what is known of the target, request, answer, what the rule finds).
 
-A request rule has no answer; a rule about the target's state has that state in its place. Of a finding only the named fields are compared; None stands for silence. `tests/test_rules.py`
+A request rule has no answer; a rule about the target's state has that state in its place. Of a finding only the named fields
+are compared; None stands for silence. `tests/test_rules.py`
 collects the `CASES` of every module, and wants each rule to speak and to stay quiet at least once.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from rulecases import ITEM, Case, ask, at
 from verbguard.http import Request
@@ -11,8 +11,8 @@ from verbguard.rules.preconditions import ABSENT, State
 SOME = State(True)  # it exists, and has no validators
 V1, WEAK = State(True, "v1"), State(True, "v1", True)
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
-AT = State(True, modified=datetime(1994, 11, 6, 8, 49, 37, tzinfo=timezone.utc))
-LATER = State(True, modified=datetime(1994, 11, 6, 8, 49, 38, tzinfo=timezone.utc))
+AT = State(True, modified=datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC))
+LATER = State(True, modified=datetime(1994, 11, 6, 8, 49, 38, tzinfo=UTC))
 IMS = frozenset({b"if-modified-since"})
 FIELDS = frozenset({b"if-match", b"if-none-match", b"if-unmodified-since", b"if-modified-since"})
 NO_STORE = [(b"cache-control", b"no-store")]

@@ -7,7 +7,7 @@ the target's validator is now, which only the application knows: a policy's `val
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from verbguard.http import Headers, Request
@@ -55,7 +55,7 @@ def state_of(current: Any) -> State:
             raise TypeError(f"the validator gave {modified!r}: Last-Modified is a datetime")
         # HTTP's dates have no fractions of a second, so that what they name may be up to one second older
         modified = modified.replace(microsecond=0)
-        modified = modified if modified.tzinfo is not None else modified.replace(tzinfo=timezone.utc)
+        modified = modified if modified.tzinfo is not None else modified.replace(tzinfo=UTC)
     return State(True, tag, weak, modified)
 
 
