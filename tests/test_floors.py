@@ -16,7 +16,7 @@ PACKAGE = Path(verbguard.__file__).parent
 FLOORS = [
     {"errors", "http", "methods", "routes"},
     {"policy"},
-    {"rules", "location", "replay", "records"},
+    {"rules", "location", "replay", "records", "conditions", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "routers", "stores", "renewal", "spool", "workers"},
     {"doors", "fastapi", "flask", "config", "gateway", "__init__"},

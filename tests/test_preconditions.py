@@ -19,8 +19,8 @@ from servers.wire import request
 
 import verbguard
 from verbguard import Action, Finding, Policy, Replay, item
+from verbguard.conditions import failed_precondition, state_of
 from verbguard.http import Request
-from verbguard.rules.preconditions import failed_precondition, state_of
 from verbguard.stores.memory import MemoryStore
 
 __all__ = ["serve"]  # pytest finds fixtures by the names of a module

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from verbguard.digests import unsealed
 from verbguard.http import CONTENT_FIELDS, NAME, Headers, Request, Response, header
 from verbguard.layouts import ANSWERS, AnswerLayout
 from verbguard.location import MAX_BYTES
@@ -105,7 +106,9 @@ class Answering:
             judged = self.plan.checks_given[self.status]
         if self.replaced is not None or self.again:
             return
-        wants = max((rule.content.value for rule, _ in judged if rule.when is When.CONTENT), default=0)
+        waiting = [rule for rule, _ in judged if rule.when is When.CONTENT]
+        kind = header(self.headers, b"content-type") or b"" if waiting else b""
+        wants = max((rule.content.value for rule in waiting if rule.kind is None or kind.startswith(rule.kind)), default=0)
         self._judged = judged
         if wants and self._must_wait(Content(wants)):
             self.holding = Content(wants)
@@ -183,6 +186,8 @@ class Answering:
                 self.replaced = finding.answer
                 return
             drop = finding.drop | CONTENT_FIELDS if finding.set_status == 204 else finding.drop
+            if b"signature-input" in self._layout.names:
+                drop = drop | self._unsealed(finding, drop)
             if drop:
                 self.headers = [pair for pair in self.headers if pair[0].lower() not in drop]
             if finding.add:
@@ -190,6 +195,17 @@ class Answering:
                 self.headers = self._exposed([*self.headers, *finding.add])
             if finding.set_status:
                 self.status = finding.set_status
+
+    def _unsealed(self, finding: Finding, drop: frozenset[bytes]) -> frozenset[bytes]:
+        """The signature fields that a repair breaks."""
+        rule = CATALOGUE["digest-after-repair"]
+        if rule.action(self.guard.profile, self.plan.target.policy) is not Action.REPAIR:
+            return frozenset()
+        changed = {*drop, *(name for name, _ in finding.add), b"@status" if finding.set_status else b""}
+        broken = unsealed(self.headers, changed)
+        if broken:
+            self._tell(Finding("A repair changes what the signature covers; the signature goes."), rule, Action.REPAIR)
+        return broken
 
     def _changed(self, added: Headers) -> None:
         """A Location that the guard derived names a resource that this request made, or made anew."""

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from verbguard.answering import Answering
+from verbguard.conditions import state_of
 from verbguard.http import Headers, Request, Response, header, problem
 from verbguard.layouts import BY_NAMES
 from verbguard.methods import BODILESS
@@ -33,7 +34,6 @@ from verbguard.replay import (
 )
 from verbguard.resources import Judged, Plan, refusal
 from verbguard.rules import Rule, replaying
-from verbguard.rules.preconditions import state_of
 
 __all__ = ["PENDING", "Exchange", "refused"]
 

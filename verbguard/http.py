@@ -47,7 +47,15 @@ HOP_BY_HOP = frozenset(
 )
 # Fields that describe content; they go when the content goes.
 CONTENT_FIELDS = frozenset(
-    [b"content-type", b"content-length", b"content-encoding", b"content-language", b"content-range", b"content-digest"]
+    [
+        b"content-type",
+        b"content-length",
+        b"content-encoding",
+        b"content-language",
+        b"content-range",
+        b"content-digest",
+        b"repr-digest",
+    ]
 )
 
 DOCUMENTATION = "https://verbguard.readthedocs.io/rules/"

@@ -1,8 +1,8 @@
 """Cases of rules, a module a family: (rule, what is known of the target, request, answer, what the rule finds).
 
 A request rule has no answer; a rule about the target's state has that state in its place. Of a finding only the named fields
-are compared; None stands for silence. `tests/test_rules.py`
-collects the `CASES` of every module, and wants each rule to speak and to stay quiet at least once.
+are compared; None stands for silence. `tests/test_rules.py` collects the `CASES` of every module, and wants each rule to
+speak and to stay quiet at least once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from typing import Any
 
 from verbguard import Kind, Policy
+from verbguard.conditions import State
 from verbguard.http import Headers, Request
 from verbguard.rules import Answer, Finding, Rule, Target, When
-from verbguard.rules.preconditions import State
 
 Expected = dict[str, Any] | None
 Case = tuple[str, Target, Request, Answer | State | None, Expected]

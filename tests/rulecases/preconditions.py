@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rulecases import ITEM, Case, ask, at
+from verbguard.conditions import ABSENT, State
 from verbguard.http import Request
-from verbguard.rules.preconditions import ABSENT, State
 
 SOME = State(True)  # it exists, and has no validators
 V1, WEAK = State(True, "v1"), State(True, "v1", True)

@@ -136,6 +136,7 @@ class Expect:
     unseen: tuple[str, ...] = ()  # request headers that the handler did not see
     seen_path: str | None = None  # the path the handler saw
     identity: bytes | None = None  # the content, and no content coding
+    mentions: bytes | None = None  # words in the content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,15 @@
-"""Statuses that decide about content and fields: vectors 51 to 56."""
+"""Statuses that decide about content and fields: vectors 51 to 56, 61 and 62."""
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from vectors.conversation import PEN, Vector, say
+
+DIGEST = "sha-256=:I59Z7VXnN8dxR89VrQwbAwttfudIp0JpUvm4UtWpNeU=:"  # of "payload"
+DIGESTED = "h=Content-Digest:" + quote(DIGEST) + "&h=Repr-Digest:" + quote(DIGEST)
+SIGNED = "h=Signature:sig=:AAAA:&h=Signature-Input:" + quote('sig=("@status" "content-digest");created=1')
+NOW, SOON = "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
 
 NO_CONTENT = {"body": b"", "content_length": None, "transfer_encoding": None}
 BAD_304 = "status-304-needs-precondition|if-none-match-unsafe-412|put-status-set|status-method-table"
@@ -99,5 +106,45 @@ VECTORS = [
         56,
         "only GET has ranges: HEAD's handler does not see Range",
         [say("HEAD", "/echo/200", range="bytes=0-3").gives(200, runs=1, body=b"", unseen=("range",))],
+    ),
+    Vector(
+        61,
+        "an ETag is quoted",
+        [
+            say("GET", "/echo/200?h=ETag:abc").gives(200, runs=1, body=b"payload", etag='"abc"', finds="etag-grammar"),
+            say("PUT", "/echo/200?h=ETag:W/abc", PEN).gives(200, runs=2, etag='W/"abc"', finds="etag-grammar"),
+            say("GET", "/echo/200?h=ETag:%22abc%22").gives(200, runs=3, etag='"abc"', finds=""),
+        ],
+    ),
+    Vector(
+        61,
+        "nothing was modified after its answer",
+        [
+            say("GET", f"/echo/200?h=Date:{quote(NOW)}&h=Last-Modified:{quote(SOON)}").gives(
+                200, runs=1, last_modified=NOW, finds="last-modified-not-future"
+            ),
+            say("GET", f"/echo/200?h=Date:{quote(SOON)}&h=Last-Modified:{quote(NOW)}").gives(
+                200, runs=2, last_modified=NOW, finds=""
+            ),
+        ],
+    ),
+    Vector(
+        62,
+        "no digest speaks of content that is not sent",
+        [
+            say("HEAD", f"/echo/200?{DIGESTED}").gives(200, runs=1, body=b"", content_digest=None, repr_digest=DIGEST),
+            say("DELETE", f"/echo/204?{DIGESTED}").gives(204, runs=2, content_digest=None, **NO_CONTENT),
+            say("GET", f"/echo/200?{DIGESTED}").gives(200, runs=3, body=b"payload", content_digest=DIGEST, finds=""),
+        ],
+    ),
+    Vector(
+        62,
+        "no signature covers what was mended",
+        [
+            say("PUT", f"/echo/205?{DIGESTED}&{SIGNED}", PEN).gives(
+                204, runs=1, content_digest=None, repr_digest=None, signature=None, signature_input=None, **NO_CONTENT
+            ),
+            say("GET", f"/echo/200?{SIGNED}").gives(200, runs=2, signature="sig=:AAAA:", finds=""),
+        ],
     ),
 ]

@@ -15,6 +15,8 @@ def answer(expect: Expect, heard: Reply, first: Reply | None) -> list[str]:
         said.append(f"expected status {' or '.join(map(str, expect.statuses))}, got {heard.status}")
     if expect.body is not None and heard.body != expect.body:
         said.append(f"expected content {expect.body!r}, got {heard.body!r}")
+    if expect.mentions is not None and expect.mentions not in heard.body:
+        said.append(f"expected content that mentions {expect.mentions!r}, got {heard.body!r}")
     if expect.identity is not None and (heard.header("content-encoding"), heard.body) != (None, expect.identity):
         said.append(f"expected the uncoded content {expect.identity!r}")
     if heard.raised is not None and not isinstance(heard.raised, Crash):

@@ -1,8 +1,8 @@
-"""PUT: vectors 22 to 30 and 32 to 35."""
+"""PUT: vectors 22 to 30 and 32 to 36."""
 
 from __future__ import annotations
 
-from vectors.conversation import CUP, PEN, Vector, lists, say
+from vectors.conversation import CUP, PEN, Vector, but, lists, say
 from vectors.reference import reply
 
 PUT_ITEM = "PUT /items/{id}"
@@ -110,6 +110,18 @@ VECTORS = [
         bare_too=True,
     ),
     Vector(
+        29,
+        "the guard protects what exists before the handler runs, where a policy tells the state",
+        [
+            say("PUT", "/items/7", CUP, if_none_match="*").gives(412, rule="if-none-match-star", runs=0),
+            say("PUT", "/items/7", CUP, if_match='W/"v1"').gives(412, rule="if-match-evaluated", runs=0),
+            say("GET", "/items/7").gives(200, runs=1, body=PEN, etag='"v1"'),
+            say("PUT", "/items/8", CUP, if_none_match="*").gives(201, runs=2, location="/items/8"),
+        ],
+        items=("7",),
+        policies=but("/items/{id}", validator="items"),
+    ),
+    Vector(
         30,
         "a partial PUT is 400 and changes nothing",
         [
@@ -166,5 +178,22 @@ VECTORS = [
         ],
         scripts={PUT_ITEM: [reply(202, b'{"job": 1}', content_type="application/json", content_location="/jobs/1")]},
         bare_too=True,
+    ),
+    Vector(
+        36,
+        "a route that requires conditions says so",
+        [
+            say("PUT", "/items/7", CUP).gives(
+                428, rule="put-conditional-required", runs=0, untouched=True, cache_control="no-store", mentions=b"If-Match"
+            ),
+            say("DELETE", "/items/7").gives(
+                428, rule="lost-update-428", runs=0, cache_control="no-store", mentions=b"If-Match"
+            ),
+            say("PUT", "/items/7", CUP, key='"k"').gives(428, rule="put-conditional-required", runs=0, untouched=True),
+            say("PUT", "/items/7", CUP, key='"k"', if_match='"v1"').gives(204, runs=1),
+            say("PUT", "/items/8", PEN, if_none_match="*").gives(201, runs=2),
+        ],
+        items=("7",),
+        policies=but("/items/{id}", require_precondition=True),
     ),
 ]

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import parse_qsl
 
 JSON = ("content-type", "application/json")
@@ -118,6 +119,11 @@ class Reference:
         if answer is CRASH:
             raise Crash(f"{row.name} raised, as its script says")
         return answer.with_header("x-run", str(run))
+
+    def current(self, request: Any) -> str | None:
+        """A policy's `validator`: the ETag of the item that a request names, None when there is none."""
+        item = self.items.get(request.path.rpartition("/")[2])
+        return item.etag if item else None
 
     # -- handlers ------------------------------------------------------------------------------------------------
 

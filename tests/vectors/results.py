@@ -284,6 +284,18 @@ VECTORS = [
         items=("7",),
     ),
     Vector(
+        99,
+        "a retry is replayed before the guard looks at the state",
+        [
+            say("PUT", "/items/7", CUP, key=KEY, if_match='"v1"').gives(204, runs=1),
+            say("PUT", "/items/7", CUP, key=KEY, if_match='"v1"').replays(0, runs=1),
+            say("PUT", "/items/7", CUP, key='"other"', if_match='"v1"').gives(412, rule="if-match-evaluated", runs=1),
+            say("PUT", "/items/7", CUP, key='"other"', if_match='"v2"').gives(204, runs=2),
+        ],
+        items=("7",),
+        policies=but("/items/{id}", validator="items"),
+    ),
+    Vector(
         100,
         "a late retry does not bring back what was deleted since",
         [

@@ -74,10 +74,12 @@ def reference(vector: Vector) -> Reference:
     )
 
 
-def policies(described: Policies) -> dict[str, Any]:
+def policies(described: Policies, app: Reference) -> dict[str, Any]:
     built = {}
     for template, fields in described.items():
         fields = {name: frozenset(value) if isinstance(value, set) else value for name, value in fields.items()}
+        if fields.get("validator") == "items":
+            fields["validator"] = app.current
         if isinstance(replay := fields.get("replay"), Mapping):
             fields["replay"] = Replay(**replay)
         built[template] = Policy(**fields)
@@ -106,7 +108,7 @@ class Stage:
     def guarded(self) -> Any:
         self.store = ObservedStore(self.clock)
         options = {
-            "policies": policies(self.vector.policies),
+            "policies": policies(self.vector.policies, self.app),
             "profile": self.profile,
             "store": self.store,
             "principal": self.vector.principal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from verbguard.digests import SEALS, unsealed
 from verbguard.http import HOP_BY_HOP, Headers, Response
 
 __all__ = ["STORED", "kept", "readable", "stored_headers"]
@@ -73,6 +74,9 @@ def stored_headers(headers: Headers) -> Headers:
         if connection:
             listed = {name.strip().lower() for name in b",".join(connection).split(b",")}
             found = [pair for pair in found if pair[0] not in listed]
+        broken = unsealed(found, {name.lower() for name, _ in headers} - {name for name, _ in found})
+        if broken:
+            found = [pair for pair in found if pair[0] not in broken]
     return found
 
 
@@ -94,8 +98,12 @@ def readable(response: Response, accept_encoding: bytes | None) -> Response:
         body = zlib.decompress(response.body, wbits=47)  # 32 + 15: the wrapper says whether it is gzip or zlib
     except zlib.error:
         return response
-    headers = [pair for pair in response.headers if pair[0] not in (b"content-encoding", b"content-length", b"etag")]
+    headers = [pair for pair in response.headers if pair[0] not in _OF_THE_CODED]
     return Response(response.status, [*headers, (b"content-length", b"%d" % len(body))], body)
+
+
+# What a coded content says of itself, and what no longer holds of it without its coding.
+_OF_THE_CODED = SEALS | {b"content-encoding", b"content-length", b"etag", b"content-digest", b"repr-digest"}
 
 
 def _accepts(accept_encoding: bytes, coding: bytes) -> bool:

@@ -107,6 +107,7 @@ class Rule:
     has: frozenset[bytes] | None = None  # an answer rule speaks only when the answer has one of these fields
     absent: bytes | None = None  # an answer rule is silent when the answer has this field
     content: Content = Content.NONE
+    kind: bytes | None = None  # a rule about content waits for content of this media type only
     default: Action = Action.OBSERVE
     strict: Action = Action.OBSERVE
     opt: Action | None = None  # a further action, that only a policy chooses
@@ -172,6 +173,7 @@ def rule(
     has: Collection[bytes] | None = None,
     absent: bytes | None = None,
     content: Content = Content.NONE,
+    kind: bytes | None = None,
     default: Action = Action.OBSERVE,
     strict: Action | None = None,
     opt: Action | None = None,
@@ -199,6 +201,7 @@ def rule(
             has=None if has is None else frozenset(has),
             absent=absent,
             content=content,
+            kind=kind,
             default=default,
             strict=default if strict is None else strict,
             opt=opt,

@@ -1,149 +1,28 @@
 """Preconditions: what a request says must be true of its target, or nothing may happen.
 
-`false_condition` evaluates them in the order of RFC 9110 section 13.2.2 for methods that change something. It needs what
-the target's validator is now, which only the application knows: a policy's `validator` tells it.
+`conditions.py` reads and compares; here is what is said about it, and what is refused.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
+from verbguard.conditions import (
+    IF_MATCH,
+    IF_MODIFIED,
+    IF_NONE_MATCH,
+    IF_UNMODIFIED,
+    State,
+    date_of,
+    false_condition,
+    tags_of,
+)
 from verbguard.http import Headers, Request
 from verbguard.policy import Action, Policy
 from verbguard.rules import Finding, Target, When, rule
-from verbguard.rules.validators import date_of
-
-__all__ = ["ABSENT", "State", "failed_precondition", "false_condition", "state_of"]
-
-_IF_MATCH, _IF_NONE_MATCH = b"if-match", b"if-none-match"
-_IF_UNMODIFIED, _IF_MODIFIED = b"if-unmodified-since", b"if-modified-since"
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _NO_STORE: Headers = [(b"cache-control", b"no-store")]
 
-
-# ---- the target's state
-
-
-class State(NamedTuple):
-    """What is known of the target now."""
-
-    exists: bool
-    tag: str | None = None  # without quotes; None where the application has no entity-tags
-    weak: bool = False
-    modified: datetime | None = None
-
-
-ABSENT = State(False)
-
-
-def state_of(current: Any) -> State:
-    """What a policy's `validator` says: an ETag as text, a datetime, a pair of both, or None for a target that does not exist.
-
-    Raises ValueError or TypeError for anything else: a state that nobody can read must not let a request run.
-    """
-    if current is None:
-        return ABSENT
-    etag, modified = current if isinstance(current, (tuple, list)) else (current, None)
-    if isinstance(etag, datetime) and modified is None:
-        etag, modified = None, etag
-    tag, weak = (None, False) if etag is None else _tag_of(etag)
-    if modified is not None:
-        if not isinstance(modified, datetime):
-            raise TypeError(f"the validator gave {modified!r}: Last-Modified is a datetime")
-        # HTTP's dates have no fractions of a second, so that what they name may be up to one second older
-        modified = modified.replace(microsecond=0)
-        modified = modified if modified.tzinfo is not None else modified.replace(tzinfo=UTC)
-    return State(True, tag, weak, modified)
-
-
-def _tag_of(etag: Any) -> tuple[str, bool]:
-    from werkzeug.http import quote_etag, unquote_etag
-
-    if not isinstance(etag, str):
-        raise TypeError(f"the validator gave {etag!r}: an ETag is text, such as '\"v1\"'")
-    tag, weak = unquote_etag(etag)
-    if tag is None or quote_etag(tag, bool(weak)) != etag:
-        raise ValueError(f"the validator gave {etag!r}: an ETag is quoted, such as '\"v1\"' or 'W/\"v1\"'")
-    return tag, bool(weak)
-
-
-# ---- the request's conditions
-
-
-class _Tags(NamedTuple):
-    """A list of entity-tags as a client sent it."""
-
-    star: bool
-    mixed: bool  # `*` beside other elements
-    strong: frozenset[str]
-    any: frozenset[str]  # weak ones too
-
-    @property
-    def readable(self) -> bool:
-        return self.star or bool(self.any)
-
-
-_QUOTED = re.compile(r'"[^"]*"')
-
-
-def _tags(value: bytes) -> _Tags:
-    from werkzeug.http import parse_etags
-
-    text = value.decode("latin-1")
-    elements = [part.strip(" \t") for part in _QUOTED.sub('"', text).split(",")]
-    bare = [part for part in elements if part]
-    if bare == ["*"]:
-        return _Tags(True, False, frozenset(), frozenset())
-    parsed = parse_etags(text)
-    # werkzeug reads the empty tag, which is one, as None
-    strong, both = (frozenset(tag or "" for tag in parsed.as_set(weak)) for weak in (False, True))
-    return _Tags(False, "*" in bare, strong, both)
-
-
-def false_condition(request: Request, state: State) -> bytes | None:
-    """The name of the first condition that is false, for a method that is not safe; None when the request may run.
-
-    "When more than one conditional request header field is present in a request, the order in which the fields are evaluated
-    becomes important", RFC 9110 section 13.2.2. What cannot be read never makes a condition true, except for a date, which
-    "MUST" then be ignored (13.1.4).
-    """
-    match = request.get(_IF_MATCH)
-    if match is not None:
-        if not _matches(_tags(match), state):
-            return _IF_MATCH
-    else:
-        since = date_of(request.get(_IF_UNMODIFIED))
-        if since is not None and state.modified is not None and state.modified > since:
-            return _IF_UNMODIFIED
-    none = request.get(_IF_NONE_MATCH)
-    if none is not None and not _differs(_tags(none), state):
-        return _IF_NONE_MATCH
-    return None
-
-
-def _matches(tags: _Tags, state: State) -> bool:
-    """If-Match, by strong comparison: "An origin server MUST use the strong comparison function", RFC 9110 13.1.1."""
-    if tags.star:
-        return state.exists
-    return state.tag is not None and not state.weak and state.tag in tags.strong
-
-
-def _differs(tags: _Tags, state: State) -> bool:
-    """If-None-Match, by weak comparison: "A recipient MUST use the weak comparison function", RFC 9110 13.1.2."""
-    if tags.star or tags.mixed:
-        return not state.exists
-    return bool(tags.any) and state.tag not in tags.any
-
-
-def failed_precondition(request: Request, current: Any) -> bool:
-    """Whether a condition of the request is false for a target whose `validator` says `current`."""
-    return false_condition(request, state_of(current)) is not None
-
-
-# ---- rules: the state is known
+# ---- the state is known
 
 
 def _validated(policy: Policy) -> bool:
@@ -175,9 +54,9 @@ def if_match_evaluated(request: Request, target: Target, state: State) -> Findin
     When to switch it off: where the handler compares by itself, leave `validator` out, or `{"if-match-evaluated": "off"}`.
     """
     name = false_condition(request, state)
-    if name == _IF_MATCH:
+    if name == IF_MATCH:
         return Finding("If-Match names none of the target's current state; read it again before you write.", status=412)
-    if name == _IF_UNMODIFIED:
+    if name == IF_UNMODIFIED:
         return Finding("The target was modified since that date; read it again before you write.", status=412)
     return None
 
@@ -204,21 +83,21 @@ def if_none_match_star(request: Request, target: Target, state: State) -> Findin
     `INSERT ... ON CONFLICT DO NOTHING` and `raise HTTPException(412)` in FastAPI, `abort(412)` in Flask.
     When to switch it off: where the handler decides by itself, `rules={"if-none-match-star": "off"}`.
     """
-    if false_condition(request, state) != _IF_NONE_MATCH:
+    if false_condition(request, state) != IF_NONE_MATCH:
         return None
     return Finding("If-None-Match is false: the target exists in a state that was to be excluded.", status=412)
 
 
-# ---- rules: the head of the request
+# ---- the head of the request
 
 
 def _unconditional(request: Request) -> bool:
     """Whether nothing in the request protects the state that is there."""
-    for name in (_IF_MATCH, _IF_NONE_MATCH):
+    for name in (IF_MATCH, IF_NONE_MATCH):
         value = request.get(name)
-        if value is not None and _tags(value).readable:
+        if value is not None and tags_of(value).readable:
             return False
-    return date_of(request.get(_IF_UNMODIFIED)) is None
+    return date_of(request.get(IF_UNMODIFIED)) is None
 
 
 def _required(policy: Policy) -> bool:
@@ -295,7 +174,7 @@ def lost_update_428(request: Request, target: Target) -> Finding | None:
     cites="RFC 9110 13.1.1, 13.1.2",
     when=When.REQUEST,
     methods=_WRITES,
-    fields={_IF_MATCH, _IF_NONE_MATCH},
+    fields={IF_MATCH, IF_NONE_MATCH},
     default=Action.REJECT,
     strength="MUST",
     risk="none",
@@ -311,11 +190,11 @@ def precondition_grammar(request: Request, target: Target) -> Finding | None:
     When to switch it off: when old clients send such fields and the handler knows what they mean,
     `rules={"precondition-grammar": "off"}`.
     """
-    for name in (_IF_MATCH, _IF_NONE_MATCH):
+    for name in (IF_MATCH, IF_NONE_MATCH):
         value = request.get(name)
         if value is None or not value.strip():
             continue
-        tags = _tags(value)
+        tags = tags_of(value)
         if tags.mixed:
             return Finding(f"{name.decode().title()} has `*` beside other elements; it stands alone.", status=400)
         if not tags.readable:
@@ -329,7 +208,7 @@ def precondition_grammar(request: Request, target: Target) -> Finding | None:
     cites="RFC 9110 13.1.1, 8.8.3.2",
     when=When.REQUEST,
     methods=_WRITES,
-    fields={_IF_MATCH},
+    fields={IF_MATCH},
     strength="MUST",
     risk="none",
 )
@@ -344,7 +223,7 @@ def if_match_strong(request: Request, target: Target) -> Finding | None:
     quote without `W/`. A compressing proxy in front may weaken tags on their way out: let it not touch these answers.
     When to switch it off: `rules={"if-match-strong": "off"}` where the application compares weakly on purpose.
     """
-    tags = _tags(request.get(_IF_MATCH) or b"")
+    tags = tags_of(request.get(IF_MATCH) or b"")
     if not tags.any or tags.strong or tags.star or tags.mixed:
         return None
     return Finding("If-Match names weak entity-tags only; it can never be true.")
@@ -356,7 +235,7 @@ def if_match_strong(request: Request, target: Target) -> Finding | None:
     cites="RFC 9110 13.1.3",
     when=When.REQUEST,
     methods=_WRITES,
-    fields={_IF_MODIFIED},
+    fields={IF_MODIFIED},
     opt=Action.REPAIR,
     strength="MUST",
 )
@@ -372,10 +251,10 @@ def if_modified_since_get_only(request: Request, target: Target) -> Finding | No
     handlers of GET; Flask's `response.make_conditional(request)` is for those.
     When to switch it off: when it is only noise in the log, `rules={"if-modified-since-get-only": "off"}`.
     """
-    return Finding("If-Modified-Since protects no write; If-Match or If-Unmodified-Since does.", drop=frozenset([_IF_MODIFIED]))
+    return Finding("If-Modified-Since protects no write; If-Match or If-Unmodified-Since does.", drop=frozenset([IF_MODIFIED]))
 
 
-_CONDITIONS = frozenset([_IF_MATCH, _IF_NONE_MATCH, _IF_UNMODIFIED, _IF_MODIFIED])
+_CONDITIONS = frozenset([IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED, IF_MODIFIED])
 
 
 @rule(

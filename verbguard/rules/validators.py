@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
+from verbguard.conditions import date_of
 from verbguard.http import Request
 from verbguard.policy import Action
 from verbguard.rules import Answer, Finding, Target, When, rule
-
-__all__ = ["date_of"]
 
 _ETAG = frozenset([b"etag"])
 _MODIFIED = frozenset([b"last-modified"])
 
 # The answers in which a validator is one of the target's, for the client to keep (RFC 9110 section 8.8).
 _SELECTED = frozenset([200, 201, 203, 204, 206, 304])
-
-
-def date_of(value: bytes | None) -> datetime | None:
-    """The moment that a date field names, or None where nobody can read it."""
-    from werkzeug.http import parse_date
-
-    if value is None:
-        return None
-    try:
-        return parse_date(value.decode("latin-1"))
-    except (ArithmeticError, LookupError, ValueError):  # the standard library's parser raises on years that no date has
-        return None
 
 
 def _values(response: Answer, name: bytes) -> list[bytes]:

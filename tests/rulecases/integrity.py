@@ -1,0 +1,50 @@
+"""Digests of content that is not sent, and problems that name another status."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256, sha512
+
+from rulecases import Case, ask, at, says
+from verbguard.rules import Answer
+
+DIGEST = frozenset({b"content-digest"})
+
+
+def digest(content: bytes) -> str:
+    return f"sha-256=:{b64encode(sha256(content).digest()).decode()}:"
+
+
+def both(content: bytes) -> str:
+    return f"{digest(content)}, sha-512=:{b64encode(sha512(content).digest()).decode()}:"
+
+
+PROBLEM = {"content_type": "application/problem+json; charset=utf-8"}
+
+CASES: list[Case] = [
+    # rule                 target request      answer                                       finds
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest=digest(b"x")), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("DELETE"), says(204, content_digest=digest(b"x")), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("POST"), says(205, content_digest=both(b"x")), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("GET"), says(304, content_digest=digest(b"x")), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest="sha-256=1"), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest="\x00" * 8192), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest="md5=:AAAA:"), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest=""), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest=f"md5=:AAAA:, {digest(b'')}"), {"drop": DIGEST}),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest=digest(b"")), None),
+    ("digest-after-repair", at(), ask("DELETE"), says(204, content_digest=both(b"")), None),
+    ("digest-after-repair", at(), ask("GET"), says(200, content_digest=digest(b"x")), None),
+    ("digest-after-repair", at(), ask("HEAD"), says(200, repr_digest=digest(b"x")), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b'{"status": 400}', **PROBLEM), {"status": 0}),
+    ("problem-status-matches", at(), ask("GET"), says(500, b'{"status": "500"}', **PROBLEM), {"status": 0}),
+    ("problem-status-matches", at(), ask("GET"), says(500, b'{"status": true}', **PROBLEM), {"status": 0}),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b'{"status": 409}', **PROBLEM), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b'{"title": "x"}', **PROBLEM), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b"[1]", **PROBLEM), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b"[" * 100_000, **PROBLEM), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b"\xff", **PROBLEM), None),
+    ("problem-status-matches", at(), ask("PUT"), Answer(409, [(b"content-type", b"application/problem+json")]), None),
+    ("problem-status-matches", at(), ask("PUT"), says(409, b'{"status": 1}', content_type="application/json"), None),
+    ("problem-status-matches", at(), ask("PUT"), says(200, b'{"status": 409}', **PROBLEM), None),
+]
