@@ -52,13 +52,14 @@ def digest_after_repair(request: Request, response: Answer, target: Target) -> F
     when=When.CONTENT,
     content=Content.JSON,
     kind=b"application/problem+json",
+    methods={"POST", "PUT", "PATCH", "DELETE"},
     statuses=range(400, 600),
     has={b"content-type"},
     strength="MUST",
     risk="none",
 )
 def problem_status(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A problem document whose `status` member is not the status of the answer.
+    """A problem document in answer to a write, whose `status` member is not the status of the answer.
 
     Why it matters: some clients read the member, some the status line; they then disagree on whether a request may be sent
     again. It happens where a handler raises one error and a layer around it answers with another.

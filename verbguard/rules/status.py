@@ -118,9 +118,21 @@ def not_modified(request: Request, response: Answer, target: Target) -> Finding 
     when=When.STATUS,
     statuses={304},
     default=Action.REPAIR,
+    strength="MUST",
+    risk="none",
 )
 def unsafe_not_modified(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A failed precondition on an unsafe method is 412. A 304 without one can only mean that there was nothing to do: 204."""
+    """304 in answer to a method that changes something.
+
+    Why it matters: 304 says "use the copy you have". A client that wrote has none in mind: HTTP libraries hand out an
+    old answer of a GET, or fail. It happens where conditions are evaluated for all methods alike.
+    What the guard does: with a condition in the request the answer becomes 412, which was meant; without one there can only
+    have been nothing to do, and it becomes 204. `observe` only tells.
+    How to fix it: answer 412 in handlers that write: `raise HTTPException(412)` in FastAPI, `abort(412)` in Flask, and call
+    Flask's `response.make_conditional(request)` for GET only.
+    When to switch it off: where a private client wants the 304, `rules={"if-none-match-unsafe-412": "off"}`, or list it:
+    `statuses={"PUT": {200, 304}}`.
+    """
     if target.method in SAFE or admitted(target, 304):
         return None
     status = 412 if any(request.get(name) is not None for name in PRECONDITIONS) else 204

@@ -1,0 +1,210 @@
+"""What is said of a message stays true of it: digests and signatures, of requests and of answers, mended or repeated."""
+
+from __future__ import annotations
+
+import gzip
+from base64 import b64encode
+from hashlib import sha256, sha512
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verbguard import Action, Finding, Policy
+from verbguard.digests import dictionary, differs, unsealed
+from verbguard.exchange import Exchange
+from verbguard.http import Headers, Request, Response
+from verbguard.plans import Guard
+from verbguard.replay import readable, stored_headers
+from verbguard.routes import Route
+
+
+def field(algorithm: str, digest: bytes) -> str:
+    return f"{algorithm}=:{b64encode(digest).decode()}:"
+
+
+def said(content: bytes) -> bytes:
+    return f"{field('sha-256', sha256(content).digest())}, {field('sha-512', sha512(content).digest())}".encode()
+
+
+# ---- the digest of content
+
+
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=50), max_size=5))
+def test_the_content_in_one_piece_or_in_many_has_one_digest(content: bytes, pieces: list[bytes]) -> None:
+    assert not differs(said(content), content)
+    whole = b"".join(pieces)
+    assert not differs(said(whole), iter(pieces))
+    assert differs(said(content), iter(pieces)) == (content != whole)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=20))
+def test_no_field_raises_and_none_passes_because_it_cannot_be_read(value: bytes, content: bytes) -> None:
+    """Only a dictionary without an algorithm that is verified here says nothing."""
+    if not differs(value, content):
+        members = dictionary(value)
+        assert members is not None
+        right = {"sha-256": sha256(content).digest(), "sha-512": sha512(content).digest()}
+        assert all(members[name][0] == right[name] for name in right.keys() & members.keys())
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        (said(b"x"), False),
+        (field("sha-256", sha256(b"x").digest()).encode(), False),
+        (field("sha-256", sha256(b"y").digest()).encode(), True),
+        (said(b"x") + b", " + field("sha-512", sha512(b"y").digest()).encode(), True),  # the last one of a name counts
+        (field("sha-256", sha256(b"x").digest()[:31]).encode(), True),
+        (b"", False),
+        (b"md5=:AAAA:", False),
+        (b"SHA-256=:AAAA:", True),
+        (b"sha-256=AAAA", True),
+        (b'sha-256="AAAA"', True),
+        (b"sha-256", True),
+        (b"sha-256=:AA", True),
+        (b"sha-256=(:AAAA:)", True),
+        (b"\xff" * 8192, True),
+    ],
+)
+def test_what_differs(value: bytes, wrong: bool) -> None:
+    assert differs(value, b"x") is wrong
+
+
+# ---- signatures
+
+
+@pytest.mark.parametrize(
+    ("covers", "changed", "broken"),
+    [
+        (b'("@status" "date")', {b"@status"}, True),
+        (b'("@status" "date");created=1', {b"date"}, True),
+        (b'("content-digest";req)', {b"content-digest"}, True),
+        (b'("@status" "date")', {b"location"}, False),
+        (b"()", {b"@status"}, False),
+        (b"1", {b"@status"}, False),
+        (b"(", {b"@status"}, True),
+        (b'("x"), b=("@status")', {b"@status"}, True),
+    ],
+)
+def test_a_change_breaks_the_signatures_that_cover_it(covers: bytes, changed: set[bytes], broken: bool) -> None:
+    headers: Headers = [(b"Signature-Input", b"a=" + covers), (b"Signature", b"a=:AAAA:")]
+    assert bool(unsealed(headers, changed)) is broken
+
+
+@given(st.binary(max_size=60))
+def test_no_signature_raises(value: bytes) -> None:
+    unsealed([(b"signature-input", value)], {b"@status"})
+
+
+# ---- answers
+
+
+class Table:
+    """The router of an application with one item."""
+
+    declared_order = True
+
+    def routes(self) -> list[Route]:
+        return [Route(template="/items/{id}", methods=frozenset({"GET", "PUT", "DELETE", "PATCH"}))]
+
+    def version(self) -> object:
+        return 1
+
+    def matching(self, request: Request) -> list[Route]:
+        return self.routes()
+
+    def native_allow(self, routes: Any, method: str) -> str | None:
+        return None
+
+
+def answered(method: str, status: int, headers: Headers, profile: str = "guard", **promises: Any) -> tuple[Exchange, list[Any]]:
+    heard: list[Finding] = []
+    guard = Guard({"/items/{id}": Policy(**promises)}, profile=profile, observers=[heard.append])
+    guard.compile(Table())
+    request = Request(method, "/items/7", [(b"prefer", b"return=minimal")])
+    exchange = Exchange(guard, guard.settle(request), request)
+    assert exchange.open() is None
+    exchange.answered(status, headers)
+    exchange.content(b"payload", False)
+    return exchange, [(finding.rule, finding.action) for finding in heard]
+
+
+SIGNED: Headers = [(b"Signature-Input", b'a=("@status" "content-length")'), (b"Signature", b"a=:AAAA:")]
+DIGESTS: Headers = [(b"Content-Digest", said(b"payload")), (b"Repr-Digest", said(b"payload"))]
+NAMES = {b"Signature-Input", b"Signature", b"Content-Digest", b"Repr-Digest"}
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "left"),
+    [
+        ("GET", 200, NAMES),
+        ("PUT", 200, NAMES),
+        ("PUT", 205, set()),  # becomes 204
+        ("PUT", 203, NAMES - {b"Signature", b"Signature-Input"}),  # becomes 200
+        ("HEAD", 200, NAMES - {b"Content-Digest"}),
+        ("PUT", 204, {b"Repr-Digest", b"Signature", b"Signature-Input"}),
+    ],
+)
+def test_what_is_left_after_a_repair(method: str, status: int, left: set[bytes]) -> None:
+    """A digest goes with the content that it was made of, a signature with what it covers; the rest stays."""
+    exchange, _ = answered(method, status, [*SIGNED, *DIGESTS])
+    assert {name for name, _ in exchange.headers if name in NAMES} == left
+
+
+def test_observe_touches_neither() -> None:
+    exchange, heard = answered("HEAD", 200, [*SIGNED, *DIGESTS], "observe")
+    assert {name for name, _ in exchange.headers} == NAMES
+    assert ("digest-after-repair", Action.OBSERVE) in heard
+
+
+def test_off_touches_neither() -> None:
+    exchange, _ = answered("PUT", 203, [*SIGNED, *DIGESTS], rules={"digest-after-repair": "off"})
+    assert {name for name, _ in exchange.headers} == NAMES
+
+
+def test_a_client_that_prefers_no_content_gets_none() -> None:
+    """`prefer-minimal` is a policy's choice; what was said of the content goes with it."""
+    exchange, _ = answered("PUT", 200, [*SIGNED, *DIGESTS], rules={"prefer-minimal": "repair"})
+    assert (exchange.status, exchange.headers) == (204, [(b"preference-applied", b"return=minimal")])
+    assert exchange.dropping
+    assert answered("PUT", 200, [])[0].status == 200
+
+
+# ---- replays
+
+
+def test_a_replay_that_is_decoded_loses_what_was_said_of_the_coded_content() -> None:
+    """The first client took gzip, the second does not."""
+    coded = gzip.compress(b"payload")
+    headers = [(name.lower(), value) for name, value in [*SIGNED, *DIGESTS]]
+    kept = Response(200, [(b"content-encoding", b"gzip"), (b"etag", b'"a"'), *headers], coded)
+    again = readable(kept, b"identity")
+    assert (again.body, again.headers) == (b"payload", [(b"content-length", b"7")])
+    assert readable(kept, b"gzip") is kept
+
+
+def test_a_replay_keeps_a_signature_that_holds() -> None:
+    """Fields of the moment are not kept; a signature that covers one of them is not kept either."""
+    date = (b"Date", b"Sun, 06 Nov 1994 08:49:37 GMT")
+    assert {name for name, _ in stored_headers([date, *SIGNED])} == {b"signature", b"signature-input"}
+    covers = [(b"Signature-Input", b'a=("date")'), (b"Signature", b"a=:AAAA:")]
+    assert stored_headers([date, *covers, (b"ETag", b'"a"')]) == [(b"etag", b'"a"')]
+
+
+# ---- what costs nothing
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("PUT", 200), ("POST", 201), ("DELETE", 204), ("GET", 304)])
+def test_an_ordinary_answer_asks_none_of_these_rules(method: str, status: int) -> None:
+    """Answers without ETag, digests, ranges and preferences are not looked at for their sake."""
+    from verbguard.layouts import ANSWERS
+
+    guard = Guard(observers=[lambda finding: None])
+    guard.compile(Table())
+    plan = guard.settle(Request(method, "/items/7"))
+    names = (b"content-type", b"content-length", b"location")
+    ours = {"validators", "preconditions", "ranges", "negotiation", "integrity"}
+    asked = plan.checks_given.of(status, ANSWERS[names])
+    assert not [rule.id for rule, _ in asked if rule.check.__module__.rpartition(".")[2] in ours]
