@@ -15,8 +15,10 @@ from verbguard import Action, Finding, Policy
 from verbguard.digests import dictionary, differs, unsealed
 from verbguard.exchange import Exchange
 from verbguard.http import Headers, Request, Response
+from verbguard.layouts import ANSWERS
 from verbguard.plans import Guard
 from verbguard.replay import readable, stored_headers
+from verbguard.resources import Plan
 from verbguard.routes import Route
 
 
@@ -196,15 +198,35 @@ def test_a_replay_keeps_a_signature_that_holds() -> None:
 # ---- what costs nothing
 
 
+def plan_of(method: str) -> Plan:
+    guard = Guard(observers=[lambda finding: None])
+    guard.compile(Table())
+    return guard.settle(Request(method, "/items/7"))
+
+
+PLANS = {method: plan_of(method) for method in ("GET", "DELETE", "QUERY", "FOO")}
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("PUT", 200), ("POST", 201), ("DELETE", 204), ("GET", 304)])
 def test_an_ordinary_answer_asks_none_of_these_rules(method: str, status: int) -> None:
     """Answers without ETag, digests, ranges and preferences are not looked at for their sake."""
-    from verbguard.layouts import ANSWERS
-
-    guard = Guard(observers=[lambda finding: None])
-    guard.compile(Table())
-    plan = guard.settle(Request(method, "/items/7"))
+    plan = plan_of(method)
     names = (b"content-type", b"content-length", b"location")
     ours = {"validators", "preconditions", "ranges", "negotiation", "integrity"}
     asked = plan.checks_given.of(status, ANSWERS[names])
     assert not [rule.id for rule, _ in asked if rule.check.__module__.rpartition(".")[2] in ours]
+
+
+SPELLINGS = st.sampled_from([b"etag", b"ETag", b"ETAG", b"Content-Digest", b"vary", b"Content-Range", b"x", b"\xff", b"date"])
+
+
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+@given(st.sampled_from(["GET", "DELETE", "QUERY", "FOO"]), st.integers(0, 999), st.lists(SPELLINGS, max_size=4))
+def test_no_answer_that_concerns_a_rule_is_let_go_by(interface: str, method: str, status: int, names: list[bytes]) -> None:
+    """The quick look at the head of an answer passes over none of which a rule has something to say, in any spelling."""
+    heads, checks = PLANS[method].heads, PLANS[method].checks_given
+    awaited = heads[status] if interface == "asgi" else heads[f"{status:03} Reason"]
+    spelled = names if interface == "asgi" else [name.decode("latin-1") for name in names]
+    quick = awaited is not None and (not awaited or any(awaited[name] for name in spelled))
+    assert quick or not checks.of(status, ANSWERS[tuple(names)])
+    assert awaited is None or bool(checks[status])

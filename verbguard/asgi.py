@@ -186,16 +186,24 @@ class GuardMiddleware:
         if plan.idle:
             await self.app(scope, receive, send)
             return
-        checks = plan.checks_given
+        checks, heads = plan.checks_given, plan.heads
         serving: _Serving | None = None
 
         def checked(message: Message) -> Awaitable[None]:
             nonlocal serving
             if serving is not None:
                 return serving.send(message)
-            if message["type"] == "http.response.start" and checks[message["status"]] and _concerned(checks, message):
-                serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
-                return serving.send(message)
+            if message["type"] == "http.response.start" and (awaited := heads[message["status"]]) is not None:
+                headers = message.get("headers", ())
+                if awaited and type(headers) is list:  # not `any`, nor a function: each ordinary answer comes by here
+                    for name, _ in headers:
+                        if awaited[name]:
+                            break
+                    else:
+                        return send(message)
+                if _concerned(checks, message):
+                    serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
+                    return serving.send(message)
             return send(message)
 
         await self.app(scope, receive, checked)

@@ -55,18 +55,39 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         return found
 
 
-class StatusLines(dict[str, int]):
-    """WSGI's status line -> its status where some rule may have something to say of it, 0 otherwise: none is parsed twice."""
+class Awaited(dict[Any, bool]):
+    """A field's name as an app spells it, in bytes or as text -> whether some rule waits for this field."""
+
+    def __init__(self, names: frozenset[bytes]) -> None:
+        super().__init__(dict.fromkeys(names, True))
+        self._names = names
+
+    def __missing__(self, name: Any) -> bool:
+        plain = name if type(name) is bytes else str(name).encode("latin-1", "replace")
+        found = plain.lower() in self._names
+        if len(self) < 1_000:  # an app may make names up
+            self[name] = found
+        return found
+
+
+class Heads(dict[Any, Awaited | tuple[()] | None]):
+    """Which answers a rule may have something to say of, found without a look at all that they say.
+
+    A status, or WSGI's line for it -> None: no answer; a table: those that have one of its fields; the empty tuple: any.
+    """
 
     def __init__(self, checks: StatusChecks) -> None:
         super().__init__()
         self._checks = checks
 
-    def __missing__(self, line: str) -> int:
-        status = int(line[:3])
-        found = status if self._checks[status] else 0
+    def __missing__(self, status: int | str) -> Awaited | tuple[()] | None:
+        found: Awaited | tuple[()] | None = None
+        rules = [rule for rule, _ in self._checks[status if isinstance(status, int) else int(status[:3])]]
+        if rules:
+            names = frozenset().union(*(rule.has or () for rule in rules))
+            found = () if any(rule.has is None for rule in rules) else Awaited(names)
         if len(self) < 1_000:  # an app cannot make the table grow without end
-            self[line] = found
+            self[status] = found
         return found
 
 
@@ -81,11 +102,11 @@ class Plan:
         "confirms",
         "environ_watches",
         "given",
+        "heads",
         "idle",
         "keyed",
         "keyless",
         "light",
-        "lines",
         "notes",
         "passes",
         "refused",
@@ -131,7 +152,7 @@ class Plan:
         self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
         # the same for a request that carries a field which some of the rules wait for
         self.checks_given = StatusChecks(relevant, method)
-        self.lines = StatusLines(self.checks_given)
+        self.heads = Heads(self.checks_given)
         self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
         replay = policy.replay if guard.profile is not Profile.OBSERVE else None
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)

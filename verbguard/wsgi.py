@@ -244,7 +244,7 @@ class GuardMiddleware:
         environ[MARK] = True
         if plan.idle:
             return self.app(environ, start_response)
-        lines, checks = plan.lines, plan.checks_given
+        heads, checks = plan.heads, plan.checks_given
         serving: _Serving | None = None
         started = False
 
@@ -252,8 +252,15 @@ class GuardMiddleware:
             nonlocal serving, started
             started = True
             if serving is None:
-                code = lines[status]
-                if not code or not checks.of(code, ANSWERS[tuple(map(NAME, headers))]):
+                awaited = heads[status]
+                concerned = awaited is not None
+                if awaited:
+                    for name, _ in headers:
+                        if awaited[name]:
+                            break
+                    else:
+                        concerned = False
+                if not concerned or not checks.of(int(status[:3]), ANSWERS[tuple(map(NAME, headers))]):
                     return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
                 serving = _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
             return serving.start_response(status, headers, exc_info)
