@@ -283,7 +283,7 @@ class _Serving(Serving):
             return await self.middleware.faulty(self.scope, self.receive_inner, self.send_inner)
         if self.guard.trusted_from:
             self.wary()
-        if answer is None and self.mode:
+        if answer is None and (self.mode or self.inspections):
             message = await self.receive_inner()
             if message["type"] != "http.request":
                 return await reply(self.send_inner, self.incomplete())
@@ -292,14 +292,17 @@ class _Serving(Serving):
                     return await reply(self.send_inner, self.incomplete())
             else:
                 self._messages = message
-            outcome = self.ask(message.get("body", b"") if self.spool is None else self.spool.content)
-            if type(outcome) is Busy and self.patience:
-                outcome = await self._waited(outcome)
-            if type(outcome) is Done and self.plan.replay.authorize is not None:
-                answer = await self._authorised(outcome)
-            else:
-                answer = self.refusal if outcome is None else self.claimed(outcome)
-            self.hold()
+            if self.inspections:
+                answer = self.looked_into(message.get("body", b"") if self.spool is None else self.spool.content)
+            if self.mode and answer is None:
+                outcome = self.ask(message.get("body", b"") if self.spool is None else self.spool.content)
+                if type(outcome) is Busy and self.patience:
+                    outcome = await self._waited(outcome)
+                if type(outcome) is Done and self.plan.replay.authorize is not None:
+                    answer = await self._authorised(outcome)
+                else:
+                    answer = self.refusal if outcome is None else self.claimed(outcome)
+                self.hold()
         if answer is None and self.conditional:
             answer = await self._against_state()
         if answer is not None:

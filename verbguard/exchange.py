@@ -1,11 +1,12 @@
 """One request's life through its plan: values in, values out, no I/O and no clock.
 
-An adapter calls the methods in the order of the moments: `open`, `claim`, `claimed`, `conditions`, then for the app's answer
-`answered` and `content` for each piece, and `record` or `failed` at the end.
+An adapter calls the methods in the order of the moments: `open`, `inspect`, `claim`, `claimed`, `conditions`, then for the
+app's answer `answered` and `content` for each piece, and `record` or `failed` at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -62,6 +63,7 @@ class Exchange(Answering):
     claimed_as: Claim | None = None
     token = 0
     refusal: Response | None = None  # what the adapter answers when the store was not asked
+    inspections: tuple[Judged, ...] = ()  # what is to be asked of the request's content: see `inspect`
     conditional = False  # whether a condition of the request waits for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
     may_close = False  # whether the interface lets an answer end its HTTP/1 connection
@@ -85,6 +87,8 @@ class Exchange(Answering):
             answer = self._triggered(asked)
             if answer is not None:
                 return answer
+        if plan.inspections:
+            self.inspections = plan.inspected(self.layout)
         if not plan.unsafe:
             return None
         if plan.states and self.layout.conditional:
@@ -106,6 +110,17 @@ class Exchange(Answering):
             if principal is not None:
                 self.principal = principal
                 self.mode = "keyless"
+        return None
+
+    def inspect(self, content: bytes | Iterable[bytes]) -> Response | None:
+        """The refusal that the request's content decides; nothing is claimed yet. Content in pieces is too large for memory."""
+        self.unread = False
+        for rule, action in self.inspections:
+            finding = rule.check(self.request, self.plan.target, content)
+            if finding is not None:
+                self._tell(finding, rule, action)
+                if action is Action.REJECT:
+                    return finding.answer or refusal(finding, rule)
         return None
 
     def _triggered(self, asked: tuple[Judged, ...]) -> Response | None:
@@ -268,8 +283,10 @@ class Exchange(Answering):
 
     def unreadable(self) -> None:
         """The server does not let the content be read to its end, so nothing can be fingerprinted."""
-        self.say(replaying.UNPROTECTED, "The server hands over a chunked request without its end.", Action.OBSERVE, 0)
-        self.unprotected()
+        self.inspections = ()
+        if self.mode:
+            self.say(replaying.UNPROTECTED, "The server hands over a chunked request without its end.", Action.OBSERVE, 0)
+            self.unprotected()
 
     def incomplete(self) -> Response:
         """The content ended before its declared length, so nothing may run (RFC 9112 section 8)."""

@@ -96,6 +96,7 @@ class Plan:
 
     __slots__ = (
         "_asked",
+        "_inspected",
         "checks",
         "checks_given",
         "climbs",
@@ -104,6 +105,7 @@ class Plan:
         "given",
         "heads",
         "idle",
+        "inspections",
         "keyed",
         "keyless",
         "light",
@@ -131,6 +133,8 @@ class Plan:
         self.refused: tuple[Finding, Response] | None = None
         self.notes: list[Finding] = []
         self.triggers: list[Judged] = []
+        self.inspections: list[Judged] = []  # what is asked of the request's content
+        self._inspected: dict[Layout[Any], tuple[Judged, ...]] = {}
         self.states: list[Judged] = []  # what is asked of the target's current state, where a policy tells it
         self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
@@ -143,6 +147,8 @@ class Plan:
                     self.triggers.append((rule, action))
                 elif self.refused is None:
                     self._decide(rule, action, guard)
+            elif rule.when is When.BODY and rule.concerns_method(method):
+                self.inspections.append((rule, action))
             elif rule.when is When.STATE and policy.validator is not None and self.unsafe and method != "CONNECT":
                 # conditions of safe methods are the application's: they save content and protect nothing
                 self.states.append((rule, action))
@@ -171,7 +177,7 @@ class Plan:
         self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
-        searched = any(rule.fields is None for rule, _ in self.triggers)  # for a field that is not there
+        searched = any(rule.fields is None for rule, _ in self.triggers) or bool(self.inspections)
         self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
             "HEAD",
             "OPTIONS",
@@ -182,12 +188,12 @@ class Plan:
     def asked(self, layout: Layout[Any]) -> tuple[Judged, ...]:
         """The rules that have something to say of a request with these fields."""
         found = self._asked.get(layout)
-        if found is None:
-            found = tuple(judged for judged in self.triggers if judged[0].asks(layout.names))
-            if len(self._asked) >= 500:  # clients choose names
-                self._asked.clear()
-            self._asked[layout] = found
-        return found
+        return _asking(self.triggers, layout, self._asked) if found is None else found
+
+    def inspected(self, layout: Layout[Any]) -> tuple[Judged, ...]:
+        """The rules that want to see the content of a request with these fields."""
+        found = self._inspected.get(layout)
+        return _asking(self.inspections, layout, self._inspected) if found is None else found
 
     def _decide(self, rule: Rule, action: Action, guard: Guard) -> None:
         """A rule that looks only at the target speaks once, now."""
@@ -199,6 +205,13 @@ class Plan:
             self.refused = finding, finding.answer or refusal(finding, rule)
         else:
             self.notes.append(finding)
+
+
+def _asking(rules: Sequence[Judged], layout: Layout[Any], known: dict[Layout[Any], tuple[Judged, ...]]) -> tuple[Judged, ...]:
+    if len(known) >= 500:  # clients choose names
+        known.clear()
+    found = known[layout] = tuple(judged for judged in rules if judged[0].asks(layout.names))
+    return found
 
 
 def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:

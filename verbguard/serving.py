@@ -35,6 +35,13 @@ class Serving(Exchange):
             return None
         return self.ask_again(claim)
 
+    def looked_into(self, content: Any) -> Response | None:
+        """`inspect`, whose failure is a fault of the guard: an unsafe request is not run."""
+        try:
+            return self.inspect(content)
+        except Exception:
+            return self.guard.fault(self.request.method)
+
     def wary(self) -> None:
         """After a failure of the store nothing keyless is replayed for one window: it may not have heard of a write."""
         if self.mode == "keyless" and self.guard.trusted_from and monotonic() < self.guard.trusted_from:

@@ -366,14 +366,14 @@ class _Serving(Serving):
             return self.middleware.faulty(environ, self._start)
         if self.guard.trusted_from:
             self.wary()
-        if answer is None and self.mode:
+        if answer is None and (self.mode or self.inspections):
             content = self._read(environ)
             if content is None:
                 answer = self.incomplete()
-            elif self.mode:
-                outcome = self.ask(content)
-                if self.spool is not None:
-                    self.spool.file()  # back to the beginning, for the app
+            elif self.inspections:
+                answer = self.looked_into(content if self.spool is None else self.spool.content)
+            if self.mode and answer is None:
+                outcome = self.ask(content if self.spool is None else self.spool.content)
                 if type(outcome) is Busy and self.patience:
                     outcome = self._waited(outcome)
                 if type(outcome) is Done and self.plan.replay.authorize is not None:
@@ -381,6 +381,8 @@ class _Serving(Serving):
                 else:
                     answer = self.refusal if outcome is None else self.claimed(outcome)
                 self.hold()
+            if self.spool is not None:
+                self.spool.file()  # back to the beginning, for the app
         if answer is None and self.conditional:
             answer = self._against_state()
         if answer is not None:

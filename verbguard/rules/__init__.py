@@ -23,6 +23,7 @@ class When(Enum):
     """The moment of an exchange at which a rule looks."""
 
     REQUEST = "request"  # the head of the request, before anything is read
+    BODY = "body"  # the request with its content, before anything is claimed
     STATUS = "status"  # the status and fields of the answer
     CONTENT = "content"  # the answer with its content
     FRAMING = "framing"  # the status that is really sent
