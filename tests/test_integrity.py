@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 from hashlib import sha256, sha512
+from io import BytesIO
 from typing import Any
 
 import pytest
+from blackbox.drivers import AsgiDriver, Client, WsgiDriver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verbguard import Action, Finding, Policy
+import verbguard
+from verbguard import Action, Finding, Policy, Replay, item
 from verbguard.digests import dictionary, differs, unsealed
 from verbguard.exchange import Exchange
 from verbguard.http import Headers, Request, Response
@@ -72,6 +76,107 @@ def test_no_field_raises_and_none_passes_because_it_cannot_be_read(value: bytes,
 )
 def test_what_differs(value: bytes, wrong: bool) -> None:
     assert differs(value, b"x") is wrong
+
+
+# ---- the content of requests
+
+
+class Reader:
+    """An app that answers with the content that it got, and counts how often it ran."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        self.runs += 1
+        content, more = b"", True
+        while more:
+            message = await receive()
+            content, more = content + message.get("body", b""), message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": content})
+
+    def wsgi(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.runs += 1
+        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("200 OK", [])
+        return [content]
+
+
+VERIFIED = {"content-digest-verify": "reject", "repr-digest-put": "reject"}
+Opened = Callable[..., tuple[Reader, Client]]
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+    clients: list[Client] = []
+
+    def open(profile: str = "guard", **promises: Any) -> tuple[Reader, Client]:
+        reader = Reader()
+        policy = item(methods={"GET", "PUT", "POST"}, **{"rules": VERIFIED, **promises})
+        guarded = verbguard.guard(getattr(reader, request.param), policies={"/items/{id}": policy}, profile=profile)
+        clients.append(Client(AsgiDriver(guarded) if request.param == "asgi" else WsgiDriver(guarded)))
+        return reader, clients[-1]
+
+    yield open
+    for client in clients:
+        client.driver.close()
+
+
+LARGE = b"0123456789" * 20_000  # several pieces of a file
+
+
+@pytest.mark.parametrize("bound", [1 << 20, 10], ids=["in memory", "in a file"])
+@pytest.mark.parametrize("key", [None, "k"], ids=["keyless", "keyed"])
+@pytest.mark.parametrize("content", [b"x", LARGE], ids=["small", "large"])
+def test_content_that_is_what_its_digests_say_arrives_whole(
+    opened: Opened, content: bytes, key: str | None, bound: int
+) -> None:
+    """Both fields are verified over the same content, and the handler reads all of it from the beginning."""
+    reader, client = opened(replay=Replay(max_request=bound))
+    digests = [("Content-Digest", said(content).decode()), ("Repr-Digest", said(content).decode())]
+    answer = client.send("PUT", "/items/7", body=content, headers=digests, **({"key": key} if key else {}))
+    assert (answer.status, answer.body, reader.runs) == (200, content, 1)
+
+
+@pytest.mark.parametrize("bound", [1 << 20, 10], ids=["in memory", "in a file"])
+@pytest.mark.parametrize("name", ["Content-Digest", "Repr-Digest"])
+@pytest.mark.parametrize("value", [said(b"other").decode(), "sha-256=unreadable", "sha-256=:"])
+def test_content_that_is_something_else_is_refused(opened: Opened, value: str, name: str, bound: int) -> None:
+    """400 before the handler, without a word about the right digest; the key is free for the content that was meant."""
+    reader, client = opened(replay=Replay(max_request=bound))
+    answer = client.send("PUT", "/items/7", body=LARGE, headers=[(name, value)], key="k")
+    rule = "content-digest-verify" if name == "Content-Digest" else "repr-digest-put"
+    assert (answer.status, answer.rule, reader.runs) == (400, rule, 0)
+    assert b64encode(sha256(LARGE).digest()) not in answer.body
+    again = client.send("PUT", "/items/7", body=LARGE, headers=[(name, said(LARGE).decode())], key="k")
+    assert (again.status, again.replayed, again.body) == (200, False, LARGE)
+
+
+def test_nothing_is_verified_unless_a_policy_asks_for_it(opened: Opened) -> None:
+    """And `observe` as an action only tells."""
+    wrong = [("Content-Digest", said(b"other").decode())]
+    reader, client = opened(rules={})
+    assert client.send("POST", "/items/7", body=b"x", headers=wrong).status == 200
+    reader, client = opened(rules={"content-digest-verify": "observe"})
+    assert client.send("POST", "/items/7", body=b"x", headers=wrong).body == b"x"
+    assert reader.runs == 1
+
+
+def test_content_that_a_server_does_not_hand_over_is_not_what_a_digest_says() -> None:
+    """A chunked request without its end in the environ cannot be verified, and is not run as if it had been."""
+    reader = Reader()
+    guarded = verbguard.guard(reader.wsgi, policies={"/items/{id}": item(methods={"PUT"}, rules=VERIFIED)})
+    environ = {
+        "REQUEST_METHOD": "PUT",
+        "PATH_INFO": "/items/7",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "HTTP_CONTENT_DIGEST": said(b"x").decode(),
+        "wsgi.input": BytesIO(b"x"),
+    }
+    heads: list[str] = []
+    list(guarded(environ, lambda status, headers, exc_info=None: heads.append(status)))
+    assert (heads[0][:3], reader.runs) == ("400", 0)
 
 
 # ---- signatures

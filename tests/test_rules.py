@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import rulecases
@@ -35,7 +36,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("id", "target", "request_", "answer", "expected"), CASES, ids=[f"{case[0]}-{at}" for at, case in enumerate(CASES)]
 )
-def test_cases(id: str, target: Target, request_: Request, answer: Answer | State | None, expected: Expected) -> None:
+def test_cases(id: str, target: Target, request_: Request, answer: Any, expected: Expected) -> None:
     """A rule finds what breaks it, with the mend that the profile may apply, and nothing else."""
     finding = spoken(RULES[id], target, request_, answer)
     if expected is None:
@@ -123,7 +124,7 @@ def test_actions_of_the_profiles(rule: Rule) -> None:
     assert (guard is Action.REPLACE) == (rule.id in DESTRUCTIVE)
     order = list(Action)
     assert order.index(strict) >= order.index(guard) or strict is Action.REPLACE
-    if rule.when in (When.REQUEST, When.STATE):
+    if rule.when in (When.REQUEST, When.BODY, When.STATE):
         assert guard in (Action.OFF, Action.OBSERVE, Action.REPAIR, Action.REJECT)
     elif rule.when is not When.REPLAY:
         assert guard is not Action.REJECT
@@ -174,5 +175,5 @@ def test_no_message_makes_a_rule_raise(
     """A rule finds; whatever a client or an app sends, it never raises."""
     request = Request(method, path, fields)
     for rule in CHECKED.values():
-        answer = state if rule.when is When.STATE else Answer(status, headers, body)
+        answer = {When.STATE: state, When.BODY: body or b""}.get(rule.when, Answer(status, headers, body))
         spoken(rule, target, request, None if rule.when is When.REQUEST else answer)

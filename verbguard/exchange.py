@@ -113,7 +113,9 @@ class Exchange(Answering):
         return None
 
     def inspect(self, content: bytes | Iterable[bytes]) -> Response | None:
-        """The refusal that the request's content decides; nothing is claimed yet. Content in pieces is too large for memory."""
+        """The refusal that the request's content decides; nothing is claimed yet. Content in pieces is too large for memory;
+        they can be gone through more than once. Content that the server does not hand over is no pieces.
+        """
         self.unread = False
         for rule, action in self.inspections:
             finding = rule.check(self.request, self.plan.target, content)
@@ -283,7 +285,6 @@ class Exchange(Answering):
 
     def unreadable(self) -> None:
         """The server does not let the content be read to its end, so nothing can be fingerprinted."""
-        self.inspections = ()
         if self.mode:
             self.say(replaying.UNPROTECTED, "The server hands over a chunked request without its end.", Action.OBSERVE, 0)
             self.unprotected()

@@ -36,11 +36,14 @@ class Spool:
             self.pieces = []
 
     @property
-    def content(self) -> bytes | Iterator[bytes]:
-        """All of it, or its pieces when it is too large to be held at once."""
+    def content(self) -> bytes | Spool:
+        """All of it, or this itself, whose pieces can be gone through, when it is too large to be held at once."""
         if self._file is not None:
-            return self.stream()
+            return self
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.stream()
 
     def stream(self) -> Iterator[bytes]:
         """The pieces from the beginning; never holds more than one of them where there is a file."""

@@ -397,6 +397,7 @@ class _Serving(Serving):
         if left < 0 and not environ.get("wsgi.input_terminated"):
             if "HTTP_TRANSFER_ENCODING" in environ:
                 self.unreadable()
+                return ()
             return b""
         bound = self.plan.replay.max_request
         stream = environ["wsgi.input"]

@@ -1,13 +1,14 @@
 """Cases of rules, a module a family: (rule, what is known of the target, request, answer, what the rule finds).
 
-A request rule has no answer; a rule about the target's state has that state in its place. Of a finding only the named fields
-are compared; None stands for silence. `tests/test_rules.py` collects the `CASES` of every module, and wants each rule to
-speak and to stay quiet at least once.
+A request rule has no answer; a rule about content or about the target's state has these in its place. Of a finding only the
+named fields are compared; None stands for silence. `tests/test_rules.py` collects the `CASES` of every module, and wants each
+rule to speak and to stay quiet at least once.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from verbguard import Kind, Policy
@@ -16,7 +17,7 @@ from verbguard.http import Headers, Request
 from verbguard.rules import Answer, Finding, Rule, Target, When
 
 Expected = dict[str, Any] | None
-Case = tuple[str, Target, Request, Answer | State | None, Expected]
+Case = tuple[str, Target, Request, Answer | State | bytes | Sequence[bytes] | None, Expected]
 
 COLLECTION, ITEM, ACTION, UNKNOWN = Kind.COLLECTION, Kind.ITEM, Kind.ACTION, Kind.UNKNOWN
 FULL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -47,14 +48,14 @@ def says(status: int, body: bytes | None = None, /, **fields: str) -> Answer:
     return Answer(status, headers, body)
 
 
-def spoken(rule: Rule, target: Target, request: Request, answer: Answer | State | None) -> Finding | None:
+def spoken(rule: Rule, target: Target, request: Request, answer: Any) -> Finding | None:
     """What the rule finds; a plan does not ask it where its facts say that it is not concerned."""
     target = Target(**{name: getattr(target, name) for name in Target.__slots__} | {"method": request.method})
     if not rule.concerns_method(request.method):
         return None
-    if rule.when is When.REQUEST and not rule.asks(frozenset(request.fields)):
+    if rule.when in (When.REQUEST, When.BODY) and not rule.asks(frozenset(request.fields)):
         return None
-    if rule.when is When.STATE:
+    if rule.when in (When.STATE, When.BODY):
         return rule.check(request, target, answer)
     if not isinstance(answer, Answer):
         return rule.check(request, target)

@@ -21,7 +21,25 @@ def both(content: bytes) -> str:
 
 PROBLEM = {"content_type": "application/problem+json; charset=utf-8"}
 
+SENT = ask("PUT", content_digest=digest(b"x"))
 CASES: list[Case] = [
+    # rule                   target request   content  finds
+    ("content-digest-verify", at(), SENT, b"y", {"status": 400}),
+    ("content-digest-verify", at(), SENT, b"", {"status": 400}),
+    ("content-digest-verify", at(), SENT, (), {"status": 400}),
+    ("content-digest-verify", at(), ask("PUT", content_digest=both(b"xy")), [b"x", b"y"], None),
+    ("content-digest-verify", at(), ask("POST", content_digest="sha-256=x"), b"x", {"status": 400}),
+    ("content-digest-verify", at(), ask("POST", content_digest="\x00" * 8192), b"x", {"status": 400}),
+    ("content-digest-verify", at(), SENT, b"x", None),
+    ("content-digest-verify", at(), ask("QUERY", content_digest=both(b"x")), b"x", None),
+    ("content-digest-verify", at(), ask("PUT", content_digest="md5=:AAAA:"), b"x", None),
+    ("content-digest-verify", at(), ask("PUT", content_digest=""), b"x", None),
+    ("content-digest-verify", at(), ask("PUT"), b"x", None),
+    ("content-digest-verify", at(), ask("GET", content_digest=digest(b"x")), b"y", None),
+    ("repr-digest-put", at(), ask("PUT", repr_digest=digest(b"x")), b"y", {"status": 400}),
+    ("repr-digest-put", at(), ask("PUT", repr_digest="sha-512=:A:"), b"x", {"status": 400}),
+    ("repr-digest-put", at(), ask("PUT", repr_digest=both(b"x")), b"x", None),
+    ("repr-digest-put", at(), ask("POST", repr_digest=digest(b"x")), b"y", None),
     # rule                 target request      answer                                       finds
     ("digest-after-repair", at(), ask("HEAD"), says(200, content_digest=digest(b"x")), {"drop": DIGEST}),
     ("digest-after-repair", at(), ask("DELETE"), says(204, content_digest=digest(b"x")), {"drop": DIGEST}),

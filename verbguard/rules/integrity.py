@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from verbguard.digests import ALGORITHMS, dictionary, differs
 from verbguard.http import Request, header
@@ -11,6 +12,64 @@ from verbguard.policy import Action
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
 
 _CONTENT_DIGEST = frozenset([b"content-digest"])
+
+
+def _mismatch(request: Request, name: bytes, content: bytes | Iterable[bytes]) -> Finding | None:
+    value = request.get(name)
+    if value is None or not differs(value, content):
+        return None
+    return Finding(f"{name.decode().title()} is not the digest of the content.", status=400)
+
+
+@rule(
+    "content-digest-verify",
+    "The content is not what its digest says",
+    cites="RFC 9530 2",
+    when=When.BODY,
+    methods={"POST", "PUT", "PATCH", "DELETE", "QUERY"},
+    fields=_CONTENT_DIGEST,
+    default=Action.OFF,
+    opt=Action.REJECT,
+    strength="MAY",
+)
+def content_digest_verify(request: Request, target: Target, content: bytes | Iterable[bytes]) -> Finding | None:
+    """A request whose Content-Digest is not that of the content which arrived.
+
+    Why it matters: content is damaged by proxies, disks and libraries without anybody noticing; a client that sends a digest
+    wants it noticed before it is stored. Neither FastAPI nor Flask looks at the field.
+    What the guard does: nothing by itself. With `rules={"content-digest-verify": "reject"}` the content is read before the
+    handler runs and before a key is used up; where sha-256 or sha-512 differs, or nobody can read the field, it is 400. The
+    right digest is never told. Other algorithms prove nothing and pass. Large content is hashed in pieces, from a file.
+    How to fix it: the client hashes the bytes that it sends, after compression: `Content-Digest: sha-256=:<base64>:`. A layer
+    in front that decompresses must take the field away.
+    When to switch it off: leave it off where uploads must not be read before the handler does.
+    """
+    return _mismatch(request, b"content-digest", content)
+
+
+@rule(
+    "repr-digest-put",
+    "The representation is not what its digest says",
+    cites="RFC 9530 3",
+    when=When.BODY,
+    methods={"PUT"},
+    fields={b"repr-digest"},
+    default=Action.OFF,
+    opt=Action.REJECT,
+    strength="MAY",
+)
+def repr_digest_put(request: Request, target: Target, content: bytes | Iterable[bytes]) -> Finding | None:
+    """A PUT whose Repr-Digest is not that of the representation in its content.
+
+    Why it matters: Repr-Digest speaks of the whole representation, however it travels. A PUT carries one in full, so that the
+    digest can be verified before it replaces the one that is there.
+    What the guard does: nothing by itself. With `rules={"repr-digest-put": "reject"}` the content is read before the handler
+    runs; where sha-256 or sha-512 differs, or nobody can read the field, it is 400. The right digest is never told.
+    How to fix it: the client hashes the representation with its content coding, as it is sent:
+    `Repr-Digest: sha-256=:<base64>:`. FastAPI and Flask handlers get the content unchanged.
+    When to switch it off: leave it off where uploads must not be read before the handler does.
+    """
+    return _mismatch(request, b"repr-digest", content)
 
 
 @rule(
