@@ -120,7 +120,7 @@ ROUTES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a constructor, not called", {"policies": {"/items": item}}, ["/items", "Policy"]),
     ("pairs instead of a mapping", {"policies": [("/items", item())]}, ["policies"]),
     ("an unknown rule", {"policies": {"/items": item(rules={"put-no-colection": "off"})}}, ["/items", "put-no-collection"]),
-    ("an unknown rule of all", {"default": Policy(rules={"post-location": Action.OFF})}, ["default", "post-201-location"]),
+    ("an unknown rule of all", {"default": Policy(rules={"post-201-locations": Action.OFF})}, ["default", "post-201-location"]),
     ("a default that is none", {"default": "item"}, ["default", "'item'", "Policy"]),
     ("an unknown profile", {"profile": "gaurd"}, ["profile", "gaurd", "guard"]),
     ("a profile that is none", {"profile": None}, ["profile", "None", "guard"]),

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from verbguard.http import Request, joined, quoted_path
 from verbguard.routes import expression, parameters
 from verbguard.rules import Answer, Target
 
-__all__ = ["derive", "safe"]
+__all__ = ["derive", "elsewhere", "safe"]
 
 MAX_BYTES = 64 << 10  # JSON answers above this are not held back to look for an id; a created resource is rarely larger
 
@@ -32,6 +32,19 @@ def safe(reference: str) -> bool:
     if any(ord(character) < 0x20 or character in "\x7f\\" for character in path):
         return False
     return not any(segment in (".", "..") for segment in path.split("/"))
+
+
+def elsewhere(reference: bytes, request: Request) -> bool:
+    """Whether a URI reference names another path than the request's own; False for one that nobody can read.
+
+    Hosts are not compared: behind a proxy an application does not know its own.
+    """
+    own = request.prefix + request.path
+    try:
+        named = unquote(urlsplit(urljoin(quoted_path(own), reference.decode("latin-1"))).path)
+    except ValueError:
+        return False
+    return named.rstrip("/") != own.rstrip("/")
 
 
 def derive(request: Request, response: Answer, target: Target) -> tuple[str | None, str]:

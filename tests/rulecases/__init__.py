@@ -8,22 +8,20 @@ rule to speak and to stay quiet at least once.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from verbguard import Kind, Policy
-from verbguard.conditions import State
 from verbguard.http import Headers, Request
 from verbguard.rules import Answer, Finding, Rule, Target, When
 
 Expected = dict[str, Any] | None
-Case = tuple[str, Target, Request, Answer | State | bytes | Sequence[bytes] | None, Expected]
+Case = tuple[str, Target, Request, Any, Expected]
 
 COLLECTION, ITEM, ACTION, UNKNOWN = Kind.COLLECTION, Kind.ITEM, Kind.ACTION, Kind.UNKNOWN
 FULL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def at(kind: Kind = UNKNOWN, *, allow: Any = FULL, mapped: bool = True, child: str | None = None, **policy: Any) -> Target:
+def at(kind: Kind = UNKNOWN, /, *, allow: Any = FULL, mapped: bool = True, child: str | None = None, **policy: Any) -> Target:
     """What is known of the target; the method is the request's."""
     return Target(
         method="",

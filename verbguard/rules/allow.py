@@ -104,6 +104,104 @@ def head_from_get(request: Request, response: Answer, target: Target) -> Finding
     return Finding("HEAD is answered from GET.", set_status=200)
 
 
+@rule(
+    "allow-consistent",
+    "A success whose Allow leaves its method out",
+    cites="RFC 9110 10.2.1",
+    when=When.STATUS,
+    statuses=range(200, 300),
+    has={b"allow"},
+)
+def allow_consistent(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A 2xx answer with an Allow that does not list the method which just succeeded.
+
+    Why it matters: a client that believes the field never tries again what works.
+    What the guard does: it tells, in every profile. (A 405 whose Allow lists the refused method is mended by
+    status-405-needs-allow, an OPTIONS answer by options-allow.)
+    How to fix it: leave Allow to the router; a hand-written list in a FastAPI or Flask handler grows stale.
+    When to switch it off: `{"allow-consistent": "off"}`.
+    """
+    method = target.method
+    if method in ("OPTIONS", "HEAD") or method in _listed(header(response.headers, b"allow") or b""):
+        return None
+    return Finding(f"{method} succeeded, and Allow does not list it.")
+
+
+@rule(
+    "head-content-length-exact",
+    "HEAD that says there is no content",
+    cites="RFC 9110 8.6, 9.3.2",
+    when=When.FRAMING,
+    methods={"HEAD"},
+    statuses={200},
+    has={b"content-length"},
+    default=Action.REPAIR,
+    routine=True,
+    strength="MUST",
+)
+def head_length(request: Request, response: Answer, target: Target) -> Finding | None:
+    """HEAD answered with `Content-Length: 0` beside a Content-Type.
+
+    Why it matters: the length is that of the content which GET would get. A handler for HEAD that returns nothing lets the
+    framework write 0, and download managers believe that the file is empty.
+    What the guard does: it takes the length away, in `guard` and `strict`; a missing length claims nothing.
+    How to fix it: have no handler for HEAD: the guard answers it from GET. Flask derives it too.
+    When to switch it off: where files of no bytes are common and their length matters, `{"head-content-length-exact": "off"}`.
+    """
+    if header(response.headers, b"content-length") != b"0" or header(response.headers, b"content-type") is None:
+        return None
+    return Finding("HEAD says that there is no content, and what it is.", drop=frozenset([b"content-length"]))
+
+
+@rule(
+    "get-validators",
+    "A GET that cannot be asked for changes",
+    cites="RFC 9110 8.8.2.1, 8.8.3.1, 15.3.1",
+    when=When.STATUS,
+    methods={"GET"},
+    statuses={200},
+    absent=b"etag",
+    default=Action.OFF,
+    opt=Action.OBSERVE,
+    strength="SHOULD",
+    risk="medium",
+)
+def get_validators(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A GET 200 with neither ETag nor Last-Modified.
+
+    Why it matters: without a validator a client fetches everything again to see whether something changed, and cannot
+    protect its next write with If-Match.
+    What the guard does: nothing by itself. With `rules={"get-validators": "observe"}` it tells of such answers.
+    How to fix it: `response.headers["ETag"] = '"v7"'` in FastAPI, `response.set_etag("v7")` or `add_etag()` in Flask.
+    When to switch it off: it is off; answers that nobody asks for twice do not need one.
+    """
+    if header(response.headers, b"last-modified") is not None:
+        return None
+    return Finding("A GET answered without ETag and without Last-Modified.")
+
+
+@rule(
+    "get-202-409",
+    "202 or 409 to GET",
+    cites="RFC 9110 9.3.1, 15.3.3, 15.5.10",
+    when=When.STATUS,
+    methods={"GET"},
+    statuses={202, 409},
+    risk="medium",
+)
+def get_202_409(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A GET answered 202 or 409.
+
+    Why it matters: GET only reads. 202 says that something was started, so a prefetch or a crawler starts it; 409 says that the
+    request conflicts with a state that it does not change.
+    What the guard does: it tells, in every profile.
+    How to fix it: start work with POST and let GET show its state with 200; where a report is not ready, 503 with Retry-After
+    or 200 with the progress. In FastAPI and Flask move the handler's start to `@app.post`.
+    When to switch it off: where clients poll by this agreement, `{"get-202-409": "off"}`.
+    """
+    return Finding(f"GET answered {response.status}, which speaks of something that the request did.")
+
+
 def accept_patch(target: Target) -> list[tuple[bytes, bytes]]:
     """The Accept-Patch line of a route that says what PATCH takes (RFC 5789 section 3.1)."""
     if "PATCH" not in target.allow or not target.policy.accept_patch:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from verbguard.http import Request
-from verbguard.location import safe
+import json
+from collections.abc import Iterable
+
+from verbguard.http import Request, header
+from verbguard.location import elsewhere, safe
 from verbguard.methods import allow_value
 from verbguard.policy import Action
 from verbguard.routes import Kind
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
+from verbguard.rules.facts import fresh, is_json, media_type
 
 
 @rule(
@@ -105,3 +109,183 @@ def put_201_location(request: Request, response: Answer, target: Target) -> Find
     if not safe(request.target.decode("latin-1")):
         return None
     return Finding("The created resource is the target.", add=[(b"location", request.target)])
+
+
+# ---- where the answer points
+
+_NAMES = frozenset([b"location", b"content-location"])
+
+
+@rule(
+    "put-other-target-3xx",
+    "A PUT that was applied elsewhere",
+    cites="RFC 9110 9.3.4",
+    when=When.STATUS,
+    methods={"PUT"},
+    statuses={200, 204},
+    has=_NAMES,
+    strict=Action.REPLACE,
+    strength="MUST",
+    risk="medium",
+)
+def put_other_target(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A successful PUT whose Location or Content-Location names another resource.
+
+    Why it matters: PUT asks for the state of its own URI. A server that stores it elsewhere and says 200 leaves caches and
+    clients with a belief about the wrong resource; RFC 9110 wants a redirect, so that the client decides.
+    What the guard does: it tells; in `strict` a 500 takes the answer's place, so that a test fails.
+    How to fix it: answer 301, 302, 307 or 308 with Location before anything is stored: `RedirectResponse(url, 308)` in
+    FastAPI, `redirect(url, 308)` in Flask. If the field names a status report, answer 202.
+    When to switch it off: where Content-Location names a version of the same resource, `{"put-other-target-3xx": "off"}`.
+    """
+    for name, value in response.headers:
+        if name.lower() in _NAMES and elsewhere(value, request):
+            return Finding(f"The PUT succeeded, and {name.decode('latin-1')} names another resource.", status=500)
+    return None
+
+
+@rule(
+    "put-201-location-is-target",
+    "A PUT that created something else",
+    cites="RFC 9110 9.3.4, 15.3.2",
+    when=When.STATUS,
+    methods={"PUT"},
+    statuses={201},
+    has={b"location"},
+    strength="SHOULD",
+    risk="medium",
+)
+def put_location_is_target(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A 201 to PUT whose Location is not the URI that the client chose.
+
+    Why it matters: with PUT the client names the resource. Where the server picks another name, a repeated PUT makes a second
+    one, and the client reads back a URI that does not exist.
+    What the guard does: it tells, and leaves the application's Location as it is, in every profile.
+    How to fix it: take such requests as POST on the collection: `@app.post("/orders", status_code=201)` in FastAPI,
+    `@app.post("/orders")` in Flask; keep PUT for names that the client may choose.
+    When to switch it off: where Location only adds a version to the same resource, `{"put-201-location-is-target": "off"}`.
+    """
+    location = header(response.headers, b"location") or b""
+    return Finding("A PUT created a resource that is not its target.") if elsewhere(location, request) else None
+
+
+# ---- what the content is
+
+_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/json-patch")
+
+
+@rule(
+    "put-no-patch-media",
+    "PUT with the media type of a patch",
+    cites="RFC 9110 9.3.4, RFC 5789",
+    when=When.REQUEST,
+    methods={"PUT"},
+    fields={b"content-type"},
+    opt=Action.REJECT,
+)
+def put_no_patch_media(request: Request, target: Target) -> Finding | None:
+    """A PUT whose content is a patch: merge-patch or json-patch.
+
+    Why it matters: PUT replaces the whole state. A handler that takes the patch for the whole drops every member that the
+    patch does not name; one that applies it makes a PUT that is not idempotent.
+    What the guard does: it tells. With `rules={"put-no-patch-media": "reject"}` the request is refused with 415 and a hint.
+    How to fix it: `@app.patch("/items/{id}")` in FastAPI and in Flask, and PUT for whole representations only.
+    When to switch it off: where clients are known to send whole documents under that type, `{"put-no-patch-media": "off"}`.
+    """
+    kind = media_type(request.get(b"content-type"))
+    if kind not in _PATCHES:
+        return None
+    return Finding(f"PUT carries {kind}, which describes a change: send it with PATCH.", status=415)
+
+
+@rule(
+    "put-identity",
+    "The content names another resource",
+    cites="RFC 9110 9.3.4",
+    when=When.BODY,
+    methods={"PUT", "PATCH"},
+    fields={b"content-type"},
+    default=Action.OFF,
+    opt=Action.REJECT,
+    opted=lambda policy: policy.identity is not None,
+)
+def put_identity(request: Request, target: Target, content: bytes | Iterable[bytes]) -> Finding | None:
+    """JSON that says it is another resource than the one its URL names.
+
+    Why it matters: `PUT /customers/7` with `{"id": 8}` is a mistake of the client, mostly a form that kept an old id. A
+    handler that trusts the content overwrites customer 8, one that trusts the URL gives customer 7 another's data.
+    What the guard does: nothing until a policy names the member, `item(identity="id")`. Then a request whose member differs
+    from the last parameter of the URL is refused with 400 before the handler runs and before a key is used. Content that is
+    no JSON object, has no such member, or is too large to be held in memory is not judged.
+    How to fix it: leave the id out of the content. In FastAPI a model without `id`, in Flask a schema without it.
+    When to switch it off: leave `identity` out of the policy, or `{"put-identity": "off"}` on the route.
+    """
+    member = target.policy.identity
+    if member is None or not isinstance(content, bytes) or not is_json(media_type(request.get(b"content-type"))):
+        return None
+    named = request.path.rstrip("/").rpartition("/")[2]
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    value = document.get(member) if isinstance(document, dict) else None
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or str(value) == named:
+        return None
+    return Finding(f"The content's {member!r} is not the resource that the URL names.", status=400)
+
+
+# ---- what the answer says of the state
+
+_VALIDATORS = frozenset([b"etag", b"last-modified"])
+
+
+@rule(
+    "put-validator-only-verbatim",
+    "A validator of a state that was not sent",
+    cites="RFC 9110 9.3.4",
+    when=When.STATUS,
+    methods={"PUT"},
+    statuses={200, 201, 204},
+    has=_VALIDATORS,
+    default=Action.OFF,
+    opt=Action.REPAIR,
+    strength="MUST",
+    risk="high",
+)
+def put_validator(request: Request, response: Answer, target: Target) -> Finding | None:
+    """ETag or Last-Modified on the answer to a PUT, although the application does not store what it was sent byte for byte.
+
+    Why it matters: a validator on such an answer tells the client that its own copy is the new state. If the server normalised
+    the content, the client edits a document that nobody has, and its next If-Match destroys the difference.
+    What the guard does: nothing by itself, since many APIs mean the ETag of the stored state and their clients know it. With
+    `rules={"put-validator-only-verbatim": "repair"}` on a route that transforms, both fields are taken from the answer.
+    How to fix it: send no ETag with the answer to PUT, and let the client GET; or store exactly what came. In FastAPI do not
+    set `response.headers["ETag"]`, in Flask do not call `response.set_etag` there.
+    When to switch it off: it is off; where content is stored verbatim, it should stay so.
+    """
+    return Finding("The validator belongs to a state that the client has not seen.", drop=_VALIDATORS)
+
+
+_FRESHNESS = frozenset([b"cache-control", b"expires"])
+
+
+@rule(
+    "put-not-cacheable",
+    "Freshness on the answer to a PUT",
+    cites="RFC 9110 9.3.4",
+    when=When.STATUS,
+    methods={"PUT"},
+    has=_FRESHNESS,
+    opt=Action.REPAIR,
+    strength="MUST",
+)
+def put_not_cacheable(request: Request, response: Answer, target: Target) -> Finding | None:
+    """max-age, s-maxage or Expires on the answer to a PUT.
+
+    Why it matters: no cache may store it, so the lifetime says nothing; some home-made caches believe it and answer the next
+    GET with what a PUT was told.
+    What the guard does: it tells. With `rules={"put-not-cacheable": "repair"}` the answer says `no-store`.
+    How to fix it: set Cache-Control on the answers to GET only; a middleware that sets it everywhere should look at the method.
+    When to switch it off: `{"put-not-cacheable": "off"}` where another layer sets it and cannot be changed.
+    """
+    return fresh(response, "PUT")
