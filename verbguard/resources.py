@@ -56,16 +56,20 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         return found
 
 
-class Awaited(dict[Any, bool]):
-    """A field's name as an app spells it, in bytes or as text -> whether some rule waits for this field."""
+class Awaited(dict[Any, int]):
+    """A field's name as an app spells it, in bytes or as text -> 1 where some rule waits for this field, 2 where one misses it.
 
-    def __init__(self, names: frozenset[bytes]) -> None:
-        super().__init__(dict.fromkeys(names, True))
-        self._names = names
+    `misses`: whether there is a field whose absence concerns a rule.
+    """
 
-    def __missing__(self, name: Any) -> bool:
+    def __init__(self, names: frozenset[bytes], missed: frozenset[bytes] = frozenset()) -> None:
+        self._names = {**dict.fromkeys(missed, 2), **dict.fromkeys(names, 1)}
+        super().__init__(self._names)
+        self.misses = bool(missed)
+
+    def __missing__(self, name: Any) -> int:
         plain = name if type(name) is bytes else str(name).encode("latin-1", "replace")
-        found = plain.lower() in self._names
+        found = self._names.get(plain.lower(), 0)
         if len(self) < 1_000:  # an app may make names up
             self[name] = found
         return found
@@ -85,8 +89,10 @@ class Heads(dict[Any, Awaited | tuple[()] | None]):
         found: Awaited | tuple[()] | None = None
         rules = [rule for rule, _ in self._checks[status if isinstance(status, int) else int(status[:3])]]
         if rules:
-            names = frozenset().union(*(rule.has or () for rule in rules))
-            found = () if any(rule.has is None for rule in rules) else Awaited(names)
+            names = frozenset().union(*(rule.has or rule.repeats or () for rule in rules))
+            others = [rule.absent for rule in rules if rule.has is None and rule.repeats is None]
+            missed = frozenset(name for name in others if name is not None)
+            found = () if None in others or len(missed) > 1 else Awaited(names, missed)
         if len(self) < 1_000:  # an app cannot make the table grow without end
             self[status] = found
         return found
