@@ -174,6 +174,33 @@ PROFILES = [
     ("delete-status-set", ask("DELETE", "/items/1"), says(201), 201, 204, 204),
     ("delete-200-has-content", ask("DELETE", "/items/1"), says(200), 200, 204, 204),
     ("patch-412-had-precondition", ask("PATCH", "/items/1"), says(412), 412, 412, 412),
+    ("status-412-needs-precondition", ask("PUT", "/items/1"), says(412), 412, 412, 412),
+    ("status-206-needs-range", ask("GET", "/items/1"), says(206, b"x", content_range="bytes 0-0/1"), 206, 200, 200),
+    ("status-registered", ask("POST", "/forms"), says(299, b"x", **JSON), 299, 299, 299),
+    ("status-reserved", ask("POST", "/forms"), says(402), 402, 402, 402),
+    ("status-gateway-only", ask("GET", "/items/1"), says(502), 502, 502, 502),
+    ("status-3xx-location", ask("GET", "/items/1"), says(302), 302, 302, 500),
+    ("status-redirect-loop", ask("GET", "/items/1"), says(302, location="/items/1"), 302, 302, 302),
+    ("status-304-fields", ask("GET", "/items/1", if_none_match='"a"'), says(304), 304, 304, 304),
+    ("status-401-needs-www-authenticate", ask("GET", "/items/1"), says(401), 401, 401, 401),
+    ("status-407-needs-proxy-authenticate", ask("GET", "/items/1"), says(407), 407, 407, 407),
+    ("status-406-needs-negotiation", ask("GET", "/items/1"), says(406), 406, 406, 406),
+    ("status-411-needs-missing-length", ask("POST", "/forms", content_length="5"), says(411), 411, 411, 411),
+    ("status-415-needs-content", ask("POST", "/forms"), says(415), 415, 415, 415),
+    ("status-416-needs-range", ask("GET", "/items/1"), says(416), 416, 416, 416),
+    ("status-417-needs-expect", ask("POST", "/forms"), says(417), 417, 417, 417),
+    ("status-425-needs-early-data", ask("POST", "/forms"), says(425), 425, 425, 425),
+    ("status-426-needs-upgrade", ask("POST", "/forms"), says(426), 426, 426, 426),
+    ("status-428-had-no-precondition", ask("PUT", "/items/1", if_match='"a"'), says(428), 428, 428, 428),
+    ("status-428-429-431-511-no-store", ask("POST", "/forms"), says(429), 429, 429, 429),
+    ("status-451-blocked-by", ask("GET", "/items/1"), says(451), 451, 451, 451),
+    ("retry-after-grammar", ask("POST", "/forms"), says(503, retry_after="soon"), 503, 503, 503),
+    ("no-te-1xx-204", ask("DELETE", "/items/1"), says(204, transfer_encoding="chunked"), 204, 204, 204),
+    ("length-304-exact", ask("GET", "/items/1", if_none_match='"a"'), says(304, content_length="0"), 304, 304, 304),
+    ("response-typed", ask("GET", "/items/1"), says(200, b"x"), 200, 200, 200),
+    ("response-typed", ask("GET", "/items/1"), says(200, b"x", content_length="1"), 200, 200, 200),
+    ("age-only-caches", ask("POST", "/forms"), says(200, b"x", age="5", **JSON), 200, 200, 200),
+    ("deprecation-date", ask("GET", "/items/1"), says(200, b"x", deprecation="true", **JSON), 200, 200, 200),
     ("status-100-599", ask("GET", "/items/1"), says(600), 600, 500, 500),
     ("status-100-599", ask("GET", "/items/1"), says(1_200), 1_200, 500, 500),
     ("status-final-not-1xx", ask("PUT", "/items/1"), says(103), 103, 500, 500),
@@ -361,6 +388,73 @@ def test_an_override_is_honoured_or_refused(
     assert (seen.response != answer) is (done in (Action.REJECT, Action.REPLACE, Action.REPAIR))
 
 
+MENDS: list[tuple[Policy, Response, dict[bytes, bytes | None]]] = [
+    # policy                               answer                                  its fields in `guard` and `strict`
+    (Policy(challenge="Bearer"), says(401), {b"www-authenticate": b"Bearer"}),
+    (Policy(challenge="Bearer"), says(401, www_authenticate="Basic"), {b"www-authenticate": b"Basic"}),
+    (Policy(retry_after=7), says(503), {b"retry-after": b"7"}),
+    (Policy(retry_after=7), says(429), {b"retry-after": b"7", b"cache-control": b"no-store"}),
+    (Policy(retry_after=7), says(429, retry_after="soon"), {b"retry-after": None}),
+    (Policy(retry_after=7), says(503, retry_after="1"), {b"retry-after": b"1"}),
+    (Policy(), says(503), {b"retry-after": None}),
+    (Policy(), says(304, content_length="7"), {b"content-length": None}),
+]
+
+
+@pytest.mark.parametrize(("policy", "answer", "fields"), MENDS)
+def test_fields_that_a_status_needs(policy: Policy, answer: Response, fields: dict[bytes, bytes | None]) -> None:
+    """What a policy lets the guard add is added where it is missing; the app's own word stays, and in `observe` everything."""
+    for profile in ("observe", "guard", "strict"):
+        seen = talk(ask("GET", "/status", if_none_match='"a"'), answer, profile, {"/status": policy})
+        assert seen.response.status == answer.status
+        if profile == "observe":
+            assert seen.response.headers == answer.headers
+        else:
+            assert {name: seen.value(name) for name in fields} == fields
+
+
+@pytest.mark.parametrize("may_close", [True, False])
+def test_fields_of_the_connection_are_added_where_the_interface_takes_them(may_close: bool) -> None:
+    """Upgrade and Connection go out over HTTP/1 and ASGI; WSGI and HTTP/2 forbid them, so that there it is a finding."""
+    findings: list[Finding] = []
+    guard = Guard({"/status": Policy(upgrade="HTTP/3.0")}, observers=[findings.append])
+    guard.compile(Table(*SHOP))
+    request = ask("GET", "/status")
+    exchange = Exchange(guard, guard.settle(request), request)
+    exchange.may_close = may_close
+    exchange.open()
+    exchange.answered(426, [])
+    assert exchange.headers == ([(b"upgrade", b"HTTP/3.0"), (b"connection", b"upgrade")] if may_close else [])
+    assert [(finding.rule, finding.action) for finding in findings] == [
+        ("status-426-needs-upgrade", Action.REPAIR if may_close else Action.OBSERVE)
+    ]
+
+
+def test_errors_are_explained_where_a_policy_says_so() -> None:
+    """An error without content gets a problem document that keeps the app's fields; one with content is left alone."""
+    policies = {"/status": Policy(rules={"status-4xx-5xx-explained": "repair"}, challenge="Bearer")}  # type: ignore[dict-item]
+    seen = talk(ask("GET", "/status"), says(401, content_length="0", x_run="1"), policies=policies)
+    assert (seen.response.status, seen.value(b"x-run"), seen.value(b"www-authenticate")) == (401, b"1", b"Bearer")
+    document = json.loads(seen.response.body)
+    assert (document["status"], document["title"], seen.value(b"content-type")) == (
+        401,
+        "Unauthorized",
+        b"application/problem+json",
+    )
+    assert seen.value(b"content-length") == b"%d" % len(seen.response.body)
+    whole = talk(ask("GET", "/status"), says(404, b"gone", content_type="a/b"), policies=policies)
+    assert (whole.response.body, whole.findings) == (b"gone", [])
+    assert talk(ask("GET", "/status"), says(404)).response.body == b""
+
+
+def test_two_locations() -> None:
+    """More than one Location is told, and in `strict` replaced; one is never looked at."""
+    twice = Response(302, [(b"location", b"/a"), (b"Location", b"/b")])
+    assert talk(ask("GET", "/status"), twice).said("location-single") is Action.OBSERVE
+    assert talk(ask("GET", "/status"), twice, "strict").response.status == 500
+    assert talk(ask("GET", "/status"), Response(302, [(b"location", b"/a")]), "strict").findings == []
+
+
 def test_a_rule_that_is_off_says_nothing() -> None:
     """`off` is silence, `observe` is a finding."""
     for action_, heard in (("off", None), ("observe", Action.OBSERVE)):
@@ -371,7 +465,7 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 def test_a_route_has_statuses_of_its_own() -> None:
     """`statuses` replaces the table's 2xx and 3xx for one method of one route; errors stay with the table."""
     policies = {"/status": Policy(statuses={"PUT": {200, 207}})}
-    for status, expected in ((207, 207), (200, 200), (204, 500), (404, 404), (201, 500)):
+    for status, expected in ((207, 207), (200, 200), (204, 500), (404, 404), (201, 500), (409, 409)):
         seen = talk(ask("PUT", "/status"), says(status, b"x"), "strict", policies)
         assert seen.response.status == expected, status
 

@@ -238,7 +238,7 @@ def test_a_shared_store_keeps_keyless_replay_on(log: pytest.LogCaptureFixture) -
         shared = True
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
+        start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"x"]
 
     guarded = verbguard.guard(app, policies={"/items/{id}": item()}, store=Shared())

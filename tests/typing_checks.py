@@ -84,6 +84,8 @@ policies: dict[str, Policy] = {
     "/me": singleton(),
     "PUT /things": Policy(put="allow", kind=Kind.COLLECTION, rules={"put-no-collection": Action.OBSERVE}),
     "POST /publish": action(replay=Replay(required=True, wait=2.5, on_error="release", after_crash="rerun")),
+    "/house": Policy(statuses="zalando"),
+    "/rows": Policy(statuses={"preset": "strict-rest", "PUT": ["2xx", 409, "404"]}),
     "/own": Policy(replay=None, statuses={"PUT": frozenset({200, 207})}, methods=frozenset({"PURGE"})),
 }
 guard(

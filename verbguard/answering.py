@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from verbguard.digests import unsealed
-from verbguard.http import CONTENT_FIELDS, NAME, Headers, Request, Response, header
+from verbguard.http import CONTENT_FIELDS, HOP_BY_HOP, NAME, Headers, Request, Response, header
 from verbguard.layouts import ANSWERS, AnswerLayout
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
@@ -33,6 +33,7 @@ class Answering:
     # Defaults stand on the class: an exchange sets only what its request makes different.
     marks: Mapping[bytes, bytes] = MappingProxyType({})  # the fields of the request that decide something
     touch: Touch | None = None
+    may_close = False  # whether the interface lets an answer have fields of its HTTP/1 connection, such as Connection: close
     status = 0
     headers: Headers = []
     untouched = False
@@ -147,7 +148,7 @@ class Answering:
         spoken = self._spoken
         if spoken is None:
             spoken = self._spoken = set()
-        names = {name.lower() for name, _ in self.headers}
+        names = [name.lower() for name, _ in self.headers]
         for rule, action in judged:
             if rule.when is not when or rule.id in spoken or not rule.looks(names):
                 continue
@@ -163,12 +164,14 @@ class Answering:
                 continue
             spoken.add(rule.id)
             self._act(finding, rule, action)
-            names = {name.lower() for name, _ in self.headers}
+            names = [name.lower() for name, _ in self.headers]
             if self.replaced is not None or self.status != before:
                 break
         return self.status != before
 
     def _act(self, finding: Finding, rule: Rule, action: Action) -> None:
+        if not self.may_close and not HOP_BY_HOP.isdisjoint(name for name, _ in finding.add):
+            finding.add = []  # PEP 3333 and HTTP/2 forbid fields of the connection
         mends = bool(finding.set_status or finding.drop or finding.add or finding.answer)
         if mends and action is Action.REPLACE:
             action = Action.REPAIR  # what can be mended is never destroyed

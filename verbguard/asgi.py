@@ -196,11 +196,15 @@ class GuardMiddleware:
             if message["type"] == "http.response.start" and (awaited := heads[message["status"]]) is not None:
                 headers = message.get("headers", ())
                 if awaited and type(headers) is list:  # not `any`, nor a function: each ordinary answer comes by here
+                    misses = awaited.misses
                     for name, _ in headers:
-                        if awaited[name]:
-                            break
+                        if what := awaited[name]:
+                            if what == 1:
+                                break
+                            misses = False
                     else:
-                        return send(message)
+                        if not misses:
+                            return send(message)
                 if _concerned(checks, message):
                     serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
                     return serving.send(message)

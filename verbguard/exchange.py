@@ -66,7 +66,6 @@ class Exchange(Answering):
     inspections: tuple[Judged, ...] = ()  # what is to be asked of the request's content: see `inspect`
     conditional = False  # whether a condition of the request waits for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
-    may_close = False  # whether the interface lets an answer end its HTTP/1 connection
     begun = False  # something of the answer has left; set by the adapter
 
     # ---- the request

@@ -84,7 +84,7 @@ class AnswerLayout:
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         places = {name.lower(): place for place, name in enumerate(names)}
-        self.names = frozenset(places)
+        self.names = tuple(name.lower() for name in names)
         self.length = places.get(b"content-length", -1)
         self.kind = places.get(b"content-type", -1)
         self.named = [place for place, name in enumerate(names) if name.lower() in (b"location", b"content-location")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from verbguard.errors import ConfigError, nearest
+from verbguard.house import PresetWord, house_table
 from verbguard.methods import METHODS
 from verbguard.routes import Kind
 
@@ -122,7 +123,8 @@ class Policy:
     kind: Kind | KindWord | None = None  # None: inferred from the route table
     put: Literal["refuse", "allow"] = "refuse"  # allow: PUT really replaces this whole collection
     methods: Collection[str] = frozenset()  # methods that this route takes although the router does not show them
-    statuses: Mapping[str, Collection[int]] = field(default_factory=dict)  # method -> its only 2xx and 3xx here
+    # the house table: a preset's name, or method -> its only 2xx and 3xx, and its only 4xx where it names one
+    statuses: PresetWord | Mapping[str, Collection[int | str] | str] = field(default_factory=dict)
     replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
     location: str | None = None  # template of what POST creates, filled from the JSON answer
     accept_patch: Sequence[str] = ()  # media types of PATCH (RFC 5789 section 3.1), told in OPTIONS
@@ -144,13 +146,10 @@ class Policy:
             raise ConfigError(f"put = {self.put!r}: {nearest(str(self.put), ['refuse', 'allow'])}")
         put(self, "methods", frozenset(_texts(self.methods, "methods")))
         put(self, "accept_patch", tuple(_texts(self.accept_patch, "accept_patch")))
-        for field_name in ("statuses", "rules", "accepts"):
+        for field_name in ("rules", "accepts"):
             if not isinstance(getattr(self, field_name), Mapping):
                 raise ConfigError(f"{field_name} = {getattr(self, field_name)!r}: a mapping")
-        put(self, "statuses", {name: _statuses(codes, f"statuses.{name}") for name, codes in self.statuses.items()})
-        for name in self.statuses:
-            if name not in METHODS and name not in self.methods:
-                raise ConfigError(f"statuses.{name}: {nearest(name, METHODS)}")
+        put(self, "statuses", house_table(self.statuses, self.methods))
         self._check_content()
         put(self, "rules", {rule: word(Action, value, f"rules.{rule}") for rule, value in self.rules.items()})
         if isinstance(self.replay, Mapping):
@@ -159,6 +158,11 @@ class Policy:
             raise ConfigError(f"replay = {self.replay!r}: a Replay, or None where the app handles Idempotency-Key itself")
         if self.location is not None and not (isinstance(self.location, str) and self.location.startswith("/")):
             raise ConfigError(f"location = {self.location!r}: a path template such as '/customers/{{id}}'")
+
+    @property
+    def house(self) -> Mapping[str, frozenset[int]]:
+        """`statuses` as it is kept: method -> the codes that its row names, with presets and wildcards filled in."""
+        return cast("Mapping[str, frozenset[int]]", self.statuses)
 
     def _check_content(self) -> None:
         put = object.__setattr__

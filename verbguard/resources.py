@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from verbguard.http import Request, Response, environ_name, problem
 from verbguard.layouts import AnswerLayout, Layout
-from verbguard.methods import METHODS, SAFE
+from verbguard.methods import METHODS, SAFE, may_answer
 from verbguard.policy import Action, Policy, Profile, Replay
 from verbguard.routes import Kind, Route, bare
 from verbguard.rules import Finding, Rule, Target, When, catalogue
-from verbguard.rules.status import admitted, method_table, status_100_599
+from verbguard.rules.status import house_table, meaningful, method_table, outside_house, status_100_599
 
 if TYPE_CHECKING:
     from verbguard.plans import Guard
@@ -55,16 +56,20 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         return found
 
 
-class Awaited(dict[Any, bool]):
-    """A field's name as an app spells it, in bytes or as text -> whether some rule waits for this field."""
+class Awaited(dict[Any, int]):
+    """A field's name as an app spells it, in bytes or as text -> 1 where some rule waits for this field, 2 where one misses it.
 
-    def __init__(self, names: frozenset[bytes]) -> None:
-        super().__init__(dict.fromkeys(names, True))
-        self._names = names
+    `misses`: whether there is a field whose absence concerns a rule.
+    """
 
-    def __missing__(self, name: Any) -> bool:
+    def __init__(self, names: frozenset[bytes], missed: frozenset[bytes] = frozenset()) -> None:
+        self._names = {**dict.fromkeys(missed, 2), **dict.fromkeys(names, 1)}
+        super().__init__(self._names)
+        self.misses = bool(missed)
+
+    def __missing__(self, name: Any) -> int:
         plain = name if type(name) is bytes else str(name).encode("latin-1", "replace")
-        found = plain.lower() in self._names
+        found = self._names.get(plain.lower(), 0)
         if len(self) < 1_000:  # an app may make names up
             self[name] = found
         return found
@@ -84,8 +89,10 @@ class Heads(dict[Any, Awaited | tuple[()] | None]):
         found: Awaited | tuple[()] | None = None
         rules = [rule for rule, _ in self._checks[status if isinstance(status, int) else int(status[:3])]]
         if rules:
-            names = frozenset().union(*(rule.has or () for rule in rules))
-            found = () if any(rule.has is None for rule in rules) else Awaited(names)
+            names = frozenset().union(*(rule.has or rule.repeats or () for rule in rules))
+            others = [rule.absent for rule in rules if rule.has is None and rule.repeats is None]
+            missed = frozenset(name for name in others if name is not None)
+            found = () if None in others or len(missed) > 1 else Awaited(names, missed)
         if len(self) < 1_000:  # an app cannot make the table grow without end
             self[status] = found
         return found
@@ -215,15 +222,28 @@ def _asking(rules: Sequence[Judged], layout: Layout[Any], known: dict[Layout[Any
 
 
 def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
-    """The rules about answers in the order in which they are asked; the status table is asked only where it says no."""
+    """The rules about answers in the order in which they are asked; a status table is asked only where it says no."""
     found = []
     for judged in sorted(rules, key=lambda each: _IMMEDIATE.index(each[0].when)):
         rule = judged[0]
         if rule is method_table:
-            outside = frozenset(status for status in range(200, 600) if not admitted(target, status))
+            outside = _meaningless(target.method)
+            if target.method in target.policy.house:
+                outside = frozenset(status for status in outside if not meaningful(target, status))
+            judged = replace(rule, statuses=outside), judged[1]
+        elif rule is house_table:
+            if target.method not in target.policy.house:
+                continue
+            outside = frozenset(status for status in range(200, 500) if outside_house(target, status))
             judged = replace(rule, statuses=outside), judged[1]
         found.append(judged)
     return found
+
+
+@cache
+def _meaningless(method: str) -> frozenset[int]:
+    """The final statuses that mean nothing to one of HTTP's own methods; only for these is the status table asked."""
+    return frozenset(status for status in range(200, 600) if not may_answer(method, status))
 
 
 def _keyless(replay: Replay, kind: Kind) -> bool:
@@ -302,13 +322,21 @@ class Resource:
             method=method,
             template=self.template,
             kind=self.kind,
-            policy=self.policies.get(method, self.policies[""]),
+            policy=self._policy(method),
             allow=self.allow,
             known=self._guard.known,
             mapped=self._guard.router is not None,
             child=child,
             resolves=self._resolves,
         )
+
+    def _policy(self, method: str) -> Policy:
+        """What is promised for a method. The project's house table holds wherever a route does not say another."""
+        policy = self.policies.get(method, self.policies[""])
+        project = self._guard.default.house
+        if not project or project.keys() <= policy.house.keys():
+            return policy
+        return replace(policy, statuses={**project, **policy.house})
 
     def replays(self) -> list[Replay]:
         """The replay policy of every method here that honours a key; where the routes do not show the methods, of all."""

@@ -255,11 +255,14 @@ class GuardMiddleware:
                 awaited = heads[status]
                 concerned = awaited is not None
                 if awaited:
+                    misses = awaited.misses
                     for name, _ in headers:
-                        if awaited[name]:
-                            break
+                        if what := awaited[name]:
+                            if what == 1:
+                                break
+                            misses = False
                     else:
-                        concerned = False
+                        concerned = misses
                 if not concerned or not checks.of(int(status[:3]), ANSWERS[tuple(map(NAME, headers))]):
                     return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
                 serving = _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response)

@@ -57,7 +57,7 @@ def spoken(rule: Rule, target: Target, request: Request, answer: Any) -> Finding
         return rule.check(request, target, answer)
     if not isinstance(answer, Answer):
         return rule.check(request, target)
-    present = {name.lower() for name, _ in answer.headers}
+    present = [name.lower() for name, _ in answer.headers]
     if rule.statuses is not None and answer.status not in rule.statuses:
         return None
     if (rule.given is not None and not rule.given & request.fields.keys()) or not rule.looks(present):

@@ -11,8 +11,8 @@ ALL = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 POSTS = {"GET", "HEAD", "POST", "OPTIONS"}
 OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 RANGES = frozenset({b"range", b"if-range"})
-LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
-DESCRIBE = LENGTHS | {b"content-type", b"content-encoding", b"content-language", b"content-range"}
+LENGTH = frozenset({b"content-length"})
+DESCRIBE = frozenset({b"content-type", b"content-encoding", b"content-language", b"content-range", b"transfer-encoding"})
 JSON = {"content_type": "application/json"}
 PREFLIGHT = {"origin": "http://a", "access_control_request_method": "PUT"}
 PATCHED = [(b"accept-patch", b"a/b, c/d")]
@@ -161,8 +161,8 @@ CASES: list[Case] = [
     ("method-get-head-supported", at(allow={"POST"}), ask("HEAD"), says(405), None),
     ("method-get-head-supported", at(), ask("HEAD"), says(404), None),
     ("method-get-head-supported", at(), ask("POST"), says(405), None),
-    ("no-length-1xx-204", at(), ask("PUT"), says(204, content_length="0"), {"drop": LENGTHS}),
-    ("no-length-1xx-204", at(), ask("GET"), says(204, transfer_encoding="chunked"), {"drop": LENGTHS}),
+    ("no-length-1xx-204", at(), ask("PUT"), says(204, content_length="0"), {"drop": LENGTH}),
+    ("no-length-1xx-204", at(), ask("GET"), says(204, transfer_encoding="chunked"), None),
     ("no-length-1xx-204", at(), ask("PUT"), says(204), None),
     ("no-length-1xx-204", at(), ask("PUT"), says(200, content_length="0"), None),
     ("no-content-205", at(), ask("POST"), says(205), {"add": [(b"content-length", b"0")]}),
@@ -170,7 +170,7 @@ CASES: list[Case] = [
     ("no-content-205", at(), ask("POST"), says(205, content_length="0"), None),
     ("no-content-205", at(), ask("POST"), says(200), None),
     ("status-304-lean", at(), ask("GET"), says(304, etag='"a"', **JSON), {"drop": DESCRIBE}),
-    ("status-304-lean", at(), ask("GET"), says(304, content_length="7"), {"drop": DESCRIBE}),
+    ("status-304-lean", at(), ask("GET"), says(304, content_length="7"), None),
     ("status-304-lean", at(), ask("GET"), says(304, etag='"a"', vary="accept"), None),
     ("status-304-lean", at(), ask("GET"), says(200, **JSON), None),
     ("status-100-599", at(), ask("GET"), says(600), {"status": 500}),
@@ -216,7 +216,7 @@ CASES: list[Case] = [
     ("delete-200-has-content", at(statuses={"DELETE": {200}}), ask("DELETE"), says(200, b""), None),
     ("delete-200-has-content", at(), ask("PUT"), says(200, b""), None),
     ("patch-412-had-precondition", at(), ask("PATCH"), says(412), {"set_status": 0}),
-    ("patch-412-had-precondition", at(), ask("GET"), says(412), {"set_status": 0}),
+    ("patch-412-had-precondition", at(), ask("GET"), says(412), None),
     ("patch-412-had-precondition", at(), ask("PATCH", if_match='"a"'), says(412), None),
     ("patch-412-had-precondition", at(), ask("PUT", if_none_match="*"), says(412), None),
     ("patch-412-had-precondition", at(), ask("GET", if_range='"a"'), says(412), None),
@@ -229,7 +229,6 @@ CASES: list[Case] = [
     ("status-method-table", at(), ask("HEAD"), says(206), {"set_status": 200}),
     ("status-method-table", at(), ask("PUT"), says(206, content_range="bytes 0-3/9"), {"set_status": 0, "status": 500}),
     ("status-method-table", at(), ask("GET"), says(501), {"set_status": 0, "status": 500}),
-    ("status-method-table", at(statuses={"PUT": {200}}), ask("PUT"), says(204), {"set_status": 0, "status": 500}),
     ("status-method-table", at(statuses={"PUT": {207}}), ask("PUT"), says(207), None),
     ("status-method-table", at(statuses={"PUT": {200}}), ask("PUT"), says(404), None),
     ("status-method-table", at(statuses={"POST": {207}}), ask("PUT"), says(204), None),

@@ -1,10 +1,12 @@
-"""Statuses that decide about content and fields: vectors 51 to 56, 61 and 62."""
+"""Statuses that decide about content and fields: vectors 50 to 62."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
-from vectors.conversation import PEN, Vector, say
+from vectors.conversation import PEN, Policies, Vector, but, say
+from vectors.reference import ECHO_METHODS
 
 DIGEST = "sha-256=:I59Z7VXnN8dxR89VrQwbAwttfudIp0JpUvm4UtWpNeU=:"  # of "payload"
 DIGESTED = "h=Content-Digest:" + quote(DIGEST) + "&h=Repr-Digest:" + quote(DIGEST)
@@ -14,7 +16,35 @@ NOW, SOON = "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
 NO_CONTENT = {"body": b"", "content_length": None, "transfer_encoding": None}
 BAD_304 = "status-304-needs-precondition|if-none-match-unsafe-412|put-status-set|status-method-table"
 
+CHALLENGE = 'Bearer realm="shop"'
+
+
+def echo(**promises: Any) -> Policies:
+    """The reference policies, and these promises for what echoes."""
+    return but("/echo/{code}", methods=set(ECHO_METHODS), **promises)
+
+
 VECTORS = [
+    Vector(
+        50,
+        "a 401 gets the challenge that it lacks, and keeps the one that it has",
+        [
+            say("GET", "/echo/401").gives(401, runs=1, body=b"payload", www_authenticate=CHALLENGE),
+            say("POST", "/echo/401", PEN).gives(401, runs=2, www_authenticate=CHALLENGE),
+            say("GET", "/echo/401?h=WWW-Authenticate:Basic").gives(401, runs=3, www_authenticate="Basic", finds=""),
+            say("GET", "/echo/403").gives(403, runs=4, www_authenticate=None, finds=""),
+        ],
+        policies=echo(challenge=CHALLENGE),
+    ),
+    Vector(
+        50,
+        "without a challenge to give, a 401 without one is a finding",
+        [
+            say("GET", "/echo/401").gives(
+                401, runs=1, body=b"payload", www_authenticate=None, finds="status-401-needs-www-authenticate"
+            )
+        ],
+    ),
     *[
         Vector(
             51,
@@ -104,8 +134,82 @@ VECTORS = [
     ),
     Vector(
         56,
+        "206 of everything to a GET without Range is 200",
+        [
+            say("GET", "/echo/206?h=Content-Range:bytes%200-6/7").gives(
+                200, runs=1, body=b"payload", content_range=None, finds="status-206-needs-range"
+            )
+        ],
+    ),
+    Vector(
+        56,
         "only GET has ranges: HEAD's handler does not see Range",
         [say("HEAD", "/echo/200", range="bytes=0-3").gives(200, runs=1, body=b"", unseen=("range",))],
+    ),
+    Vector(
+        57,
+        "a 426 says what to upgrade to",
+        [
+            say("GET", "/echo/426").gives(426, runs=1, body=b"payload", upgrade="HTTP/3.0", connection="upgrade"),
+            say("POST", "/echo/426", PEN).gives(426, runs=2, upgrade="HTTP/3.0", connection="upgrade"),
+            say("GET", "/echo/426?h=Upgrade:websocket").gives(426, runs=3, upgrade="websocket", connection=None, finds=""),
+        ],
+        policies=echo(upgrade="HTTP/3.0"),
+        doors=("asgi", "fastapi", "starlette"),
+    ),
+    Vector(
+        57,
+        "WSGI forbids an application to say it, so that it is a finding",
+        [
+            say("GET", "/echo/426").gives(
+                426, runs=1, body=b"payload", upgrade=None, connection=None, finds="status-426-needs-upgrade"
+            ),
+            say("PUT", "/echo/426", PEN).gives(426, runs=2, upgrade=None, connection=None, finds="status-426-needs-upgrade"),
+        ],
+        policies=echo(upgrade="HTTP/3.0"),
+        doors=("wsgi", "flask"),
+    ),
+    *[
+        Vector(
+            58,
+            f"{status} to {method} is stored by no cache",
+            [
+                say(method, f"/echo/{status}").gives(status, runs=1, cache_control="no-store"),
+                say(method, f"/echo/{status}?h=Cache-Control:max-age%3D60").gives(status, runs=2, cache_control="no-store"),
+                say(method, f"/echo/{status}?h=Cache-Control:private,%20no-store").gives(
+                    status, runs=3, cache_control="private, no-store"
+                ),
+            ],
+        )
+        for status in (428, 429, 431)
+        for method in ("GET", "PUT")
+    ],
+    *[
+        Vector(
+            59,
+            f"{status} without Location is a finding, in strict a 500",
+            [
+                say(method, f"/echo/{status}")
+                .gives(status, runs=1, finds="status-3xx-location")
+                .strictly(500, rule="status-3xx-location"),
+                say(method, f"/echo/{status}?h=Location:/items").gives(status, runs=2, location="/items"),
+            ],
+        )
+        for method, status in (("GET", 301), ("POST", 303), ("PUT", 308))
+    ],
+    Vector(
+        60,
+        "416 to a POST is a finding, in strict a 500",
+        [
+            say("POST", "/echo/416", PEN)
+            .gives(416, runs=1, body=b"payload", finds="status-416-needs-range status-method-table")
+            .strictly(500, rule="status-416-needs-range|status-method-table")
+        ],
+    ),
+    Vector(
+        60,
+        "416 to a GET without Range is a finding",
+        [say("GET", "/echo/416").gives(416, runs=1, body=b"payload", finds="status-416-needs-range")],
     ),
     Vector(
         61,

@@ -6,7 +6,7 @@ a policy names another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
@@ -106,6 +106,7 @@ class Rule:
     lacks: frozenset[bytes] | None = None  # a request rule is silent when the request has one of these; empty: all are asked
     given: frozenset[bytes] | None = None  # an answer rule speaks only when the request carries one of these fields
     has: frozenset[bytes] | None = None  # an answer rule speaks only when the answer has one of these fields
+    repeats: frozenset[bytes] | None = None  # an answer rule speaks only when the answer has one of these more than once
     absent: bytes | None = None  # an answer rule is silent when the answer has this field
     content: Content = Content.NONE
     kind: bytes | None = None  # a rule about content waits for content of this media type only
@@ -148,8 +149,10 @@ class Rule:
             self.lacks is None or self.lacks.isdisjoint(names)
         )
 
-    def looks(self, names: Collection[bytes]) -> bool:
-        """Whether an answer rule has anything to say of an answer with these fields."""
+    def looks(self, names: Sequence[bytes]) -> bool:
+        """Whether an answer rule has anything to say of an answer with these field lines."""
+        if self.repeats is not None and all(names.count(name) < 2 for name in self.repeats):
+            return False
         return (self.has is None or not self.has.isdisjoint(names)) and (self.absent is None or self.absent not in names)
 
     def concerns_method(self, method: str) -> bool:
@@ -172,6 +175,7 @@ def rule(
     lacks: bytes | Collection[bytes] | None = None,
     given: Collection[bytes] | None = None,
     has: Collection[bytes] | None = None,
+    repeats: Collection[bytes] | None = None,
     absent: bytes | None = None,
     content: Content = Content.NONE,
     kind: bytes | None = None,
@@ -200,6 +204,7 @@ def rule(
             lacks=None if lacks is None else frozenset([lacks] if isinstance(lacks, bytes) else lacks),
             given=None if given is None else frozenset(given),
             has=None if has is None else frozenset(has),
+            repeats=None if repeats is None else frozenset(repeats),
             absent=absent,
             content=content,
             kind=kind,

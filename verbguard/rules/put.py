@@ -70,7 +70,7 @@ def put_content_range(request: Request, target: Target) -> Finding | None:
 )
 def put_create_201(request: Request, response: Answer, target: Target) -> Finding | None:
     """A PUT that succeeded with `If-None-Match: *` has created the resource, and 201 is what must say so."""
-    own = target.policy.statuses.get("PUT")
+    own = target.policy.house.get("PUT")
     if (request.get(b"if-none-match") or b"").strip() == b"*" and (own is None or 201 in own):
         return Finding("A PUT with If-None-Match: * that succeeds has created; the answer is 201.", set_status=201)
     return None
