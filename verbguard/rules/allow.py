@@ -20,12 +20,19 @@ def _listed(value: bytes) -> set[str]:
     statuses={405},
     default=Action.REPAIR,
     routine=True,
+    strength="MUST",
 )
 def needs_allow(request: Request, response: Answer, target: Target) -> Finding | None:
-    """405 must carry Allow. Where the routes are known it is the union of all that match, plus HEAD for GET and OPTIONS.
+    """405 has no Allow, or one that leaves out what the routes take.
 
-    Starlette and FastAPI list the methods of the first route that matches only; clients then believe that a resource
-    cannot be created or changed.
+    Why it matters: Allow is how a client learns what it may do instead. Starlette and FastAPI list the methods of the first
+    route that matches only; clients then believe that a resource cannot be created or changed.
+    What the guard does: where the routes are known, `guard` and `strict` send the union of all that match, with HEAD for GET
+    and OPTIONS, without the method that was refused. On a bare app without a policy it only tells. `observe` only tells.
+    How to fix it: in FastAPI put the methods of one path into one `APIRouter.api_route(..., methods=[...])`, or leave it to the
+    guard; Flask lists all of them. In a handler of your own, `HTTPException(405, headers={"Allow": "GET, POST"})` in FastAPI,
+    `abort(405, valid_methods=["GET", "POST"])` in Flask.
+    When to switch it off: where a method must stay unmentioned, `rules={"status-405-needs-allow": "off"}`.
     """
     given = header(response.headers, b"allow")
     if not target.allow:

@@ -175,5 +175,13 @@ def no_content(request: Request, response: Answer, target: Target) -> Finding | 
     routine=True,
 )
 def head_no_content(request: Request, response: Answer, target: Target) -> Finding | None:
-    """The answer to HEAD is the head that GET would get. Frameworks send the content all the same; it is dropped."""
+    """The app sends content in answer to HEAD, whose answer is the head that GET would get.
+
+    Why it matters: a client stops reading after the head; what follows on the connection is read as the next answer. Most
+    servers drop it, and frameworks rely on that.
+    What the guard does: `guard` and `strict` drop the content and keep the fields. `observe` leaves it.
+    How to fix it: there is nothing to do: one handler for GET and HEAD may return content in FastAPI
+    (`api_route(..., methods=["GET", "HEAD"])`) as in Flask, which makes HEAD of GET by itself.
+    When to switch it off: behind a server that is known to drop it, `rules={"head-no-content": "off"}`.
+    """
     return None
