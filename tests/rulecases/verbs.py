@@ -157,7 +157,9 @@ CASES: list[Case] = [
     ("get-202-409", at(ITEM), ask("GET"), says(202), {"add": []}),
     ("get-202-409", at(ITEM), ask("GET"), says(409), {"add": []}),
     ("get-202-409", at(ITEM), ask("POST"), says(202), None),
-    ("query-content-type", at(), ask("QUERY"), None, {"status": 400}),
+    ("query-content-type", at(allow={"QUERY"}), ask("QUERY"), None, {"status": 400}),
+    ("query-content-type", at(allow=()), ask("QUERY"), None, {"status": 400}),
+    ("query-content-type", at(), ask("QUERY"), None, None),
     ("query-content-type", at(), ask("QUERY", content_type="a/b"), None, None),
     ("query-content-type", at(), ask("POST"), None, None),
     (

@@ -30,8 +30,8 @@ def query_content_type(request: Request, target: Target) -> Finding | None:
     `@app.api_route("/search", methods=["QUERY"])`, Flask with `@app.route("/search", methods=["QUERY"])`.
     When to switch it off: `{"query-content-type": "off"}` while old clients are being mended.
     """
-    if request.get(b"content-type"):
-        return None
+    if request.get(b"content-type") or (target.allow and "QUERY" not in target.allow):
+        return None  # what a resource does not take is refused for that
     return Finding("A QUERY says with Content-Type in which format it asks.", status=400)
 
 
