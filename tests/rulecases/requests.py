@@ -243,6 +243,7 @@ CASES: list[Case] = [
     ("expect-without-content", at(), sent("PUT", expect="100-continue"), None, None),
     ("expect-without-content", at(), ask("PUT", expect="foo"), None, None),
     ("expect-http10", at(), spoke("1.0", "PUT", expect="100-Continue"), None, {"drop": EXPECT}),
+    ("expect-http10", at(), spoke("1", "PUT", expect="100-continue"), None, {"drop": EXPECT}),
     ("expect-http10", at(), spoke("1.1", "PUT", expect="100-continue"), None, None),
     ("expect-http10", at(), spoke("1.0", "PUT", expect=LONG), None, None),
     ("expect-http10", at(), spoke("1.0", "PUT"), None, None),

@@ -24,7 +24,7 @@ def has_content(request: Request) -> bool:
 
 def _unannounced(request: Request) -> bool:
     """Whether there may be content that no field announces: HTTP/2 needs none."""
-    return request.get(_LENGTH) is None and request.version not in ("1.0", "1.1")
+    return request.get(_LENGTH) is None and request.version[:1] != "1"
 
 
 # ---- methods whose content means nothing

@@ -13,6 +13,7 @@ from verbguard.rules import Finding, Target, When, rule
 from verbguard.rules.content import has_content
 
 _EXPECT = frozenset([b"expect"])
+_OLD = ("1.0", "1")  # granian says 1
 
 
 @rule(
@@ -87,7 +88,7 @@ def expect_http10(request: Request, target: Target) -> Finding | None:
     FastAPI and Flask need no change.
     When to switch it off: there is hardly a reason; `rules={"expect-http10": "off"}`.
     """
-    if request.version != "1.0" or b"100-continue" not in (request.get(b"expect") or b"").lower():
+    if request.version not in _OLD or b"100-continue" not in (request.get(b"expect") or b"").lower():
         return None
     return Finding("HTTP/1.0 knows no 100 (Continue).", drop=_EXPECT)
 
