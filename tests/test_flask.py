@@ -144,17 +144,24 @@ def router_decides(both: Both) -> None:
     (refused(*COLLECTION) if both.bare.body == b"replaced everything" else same)(both)
 
 
+def whole_url(both: Both) -> None:
+    """A server that hands on a whole URL as the path does not evade the refusal."""
+    assert both.bare.status == 404
+    refused(*COLLECTION)(both)
+
+
 @pytest.mark.parametrize(("target", "path"), SPELLINGS, ids=[" ".join(filter(None, row)) for row in SPELLINGS])
 @pytest.mark.parametrize(("where", "script"), [("", ""), ("/blue", ""), ("", "/pfx"), ("/blue", "/pfx")])
 def test_the_router_decides_what_a_spelling_means(where: str, script: str, target: str, path: str | None) -> None:
-    """`//things`, `%74hings` or an absolute form reach what the url_map says they reach, and no PUT of a collection."""
+    """`//things` or `%74hings` reach what the url_map says they reach, a whole URL its path, and no PUT of a collection."""
     if target.startswith("http:"):
         target = target.replace("/things", where + "/things")
         path = path and path.replace("/things", where + "/things")
     else:
         target = where + target
     with wsgi_pair(apps.put_everywhere) as pair:
-        router_decides(pair.send("PUT", target, body=b"x", path=path, root_path=script))
+        check = whole_url if path is not None and path.startswith("http:") else router_decides
+        check(pair.send("PUT", target, body=b"x", path=path, root_path=script))
 
 
 SLASHES = [  # method  target       check

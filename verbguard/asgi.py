@@ -67,6 +67,17 @@ class AsgiRequest(Request):
         self._fields = self.layout = None
 
     @property
+    def version(self) -> str:  # type: ignore[override]
+        return str(self.scope.get("http_version", ""))
+
+    def moved(self, path: str) -> None:
+        scope = self.scope
+        scope["path"] = path
+        if raw := scope.get("raw_path"):
+            scope["raw_path"] = b"/" + raw.partition(b"://")[2].partition(b"/")[2]
+        self.path = below(path, self.prefix)
+
+    @property
     def target(self) -> bytes:
         raw = self.scope.get("raw_path")
         if raw and not self.prefix and raw.find(b"?") < 0:
@@ -156,7 +167,9 @@ class GuardMiddleware:
             resource = self.guard.find(path)
             plan = resource.plans.get(scope["method"]) if resource is not None else None
             if plan is None:
-                plan = self._settled(AsgiRequest(scope, path, prefix))
+                request = AsgiRequest(scope, path, prefix)
+                plan = self._settled(request)
+                path = request.path
         except ConfigError:
             raise
         except Exception:

@@ -35,6 +35,7 @@ from verbguard.replay import (
 )
 from verbguard.resources import Judged, Plan, refusal
 from verbguard.rules import Rule, replaying
+from verbguard.rules.methods import HOSTS
 
 __all__ = ["PENDING", "Exchange", "refused"]
 
@@ -82,6 +83,8 @@ class Exchange(Answering):
         marks = self.marks = self.request.deciding(BY_NAMES)
         self.layout = self.request.layout  # what a rule takes away from the request has decided all the same
         asked = plan.asked(self.layout)
+        if plan.host is not None and not HOSTS[marks.get(b"host")]:
+            asked = (plan.host, *asked)
         if asked:
             answer = self._triggered(asked)
             if answer is not None:
@@ -379,6 +382,13 @@ class Exchange(Answering):
 def refused(guard: Guard, plan: Plan, request: Request, may_close: bool = False) -> Response:
     """The refusal that was decided at start-up."""
     assert plan.refused is not None
+    for rule, action in plan.before:
+        first = rule.check(request, plan.target) if rule.asks(frozenset(request.fields)) else None
+        if first is not None:
+            guard.tell(guard.fill(first, rule, action, plan.target))
+            if action is Action.REJECT:
+                answer = refusal(first, rule)
+                return closing(answer) if may_close and pending(request) else answer
     finding, answer = plan.refused
     guard.repeat(finding)
     return closing(answer) if may_close and pending(request) else answer

@@ -121,16 +121,25 @@ class Request:
     `path` is decoded and stands below `prefix` (ASGI's root_path, WSGI's SCRIPTNAME); names in `headers` are lower case.
     """
 
-    __slots__ = ("_fields", "_headers", "layout", "method", "path", "prefix", "query")
+    __slots__ = ("_fields", "_headers", "layout", "method", "path", "prefix", "query", "version")
 
     _fields: Mapping[bytes, bytes] | None
     layout: Any  # of the names, once `deciding` was asked; None again when fields are taken away
 
-    def __init__(self, method: str, path: str, headers: Headers | None = None, query: bytes = b"", prefix: str = "") -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: Headers | None = None,
+        query: bytes = b"",
+        prefix: str = "",
+        version: str = "",
+    ) -> None:
         self.method = method
         self.path = path
         self.prefix = prefix
         self.query = query
+        self.version = version  # of HTTP as the client speaks it; empty where the server does not say
         self._headers: Headers = [] if headers is None else headers
         self._fields = self.layout = None
 
@@ -174,6 +183,15 @@ class Request:
         """Take fields away before the app sees them."""
         self._headers = without(self.headers, names)
         self._fields = self.layout = None
+
+    def below(self, path: str) -> str:
+        """A path of the whole server as it stands below `prefix`."""
+        prefix = self.prefix
+        return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("/", "") else path
+
+    def moved(self, path: str) -> None:
+        """Let the app see a target that was a whole URL as the path in it."""
+        self.path = self.below(path)
 
     @property
     def target(self) -> bytes:

@@ -18,6 +18,7 @@ from verbguard.policy import Action, Policy, Profile, policy_of, word
 from verbguard.resources import Plan, Resource
 from verbguard.routes import Kind, Route, RouteMap, Router, bare, infer_kinds, shape
 from verbguard.rules import Finding, Rule, Target, catalogue
+from verbguard.rules.methods import absolute_form, origin_form
 from verbguard.rules.replaying import FAULT
 
 __all__ = ["Guard"]
@@ -152,7 +153,7 @@ class Guard:
         if self.map.routes or self.router is not None:
             return self.map.find
         unmapped = self.unmapped
-        return lambda path: unmapped if path != "*" else None
+        return lambda path: unmapped if path[:1] == "/" else None
 
     def refresh(self) -> bool:
         """Read the routes again if the application has changed them; True when it has."""
@@ -166,12 +167,41 @@ class Guard:
         path, method = request.path, request.method
         if path == "*" or method == "CONNECT":
             return Resource(self, (), (), path or "(no path)").plan(method)
+        if path and path[0] != "/":
+            plan = self._elsewhere(request)
+            if plan is not None:
+                return plan
+            path = request.path
         found = self.map.find(path) if self.map is not None else None
         if found is None and self.map is not None:
             routes = self._reached(request)
             if routes:
                 found = self.map.junction(_landing(routes, method), routes)
         return (found or self.unmapped).plan(method)
+
+    def _elsewhere(self, request: Request) -> Plan | None:
+        """The plan for a target that is no path; None where nothing is to be done about it."""
+        path = request.path
+        inside = origin_form(path)
+        if inside is None:
+            plan = Resource(self, (), (), path).plan(request.method)
+            return plan if plan.refuses else None
+        within = Request(request.method, request.below(inside), request.headers, request.query, request.prefix)
+        target = self.settle(within).target
+        action = absolute_form.action(self.profile, target.policy)
+        finding = None if action is Action.OFF else absolute_form.check(request, target)
+        if finding is None:
+            return None
+        self.tell(self.fill(finding, absolute_form, action, target))
+        if action is not Action.REPAIR:
+            return None
+        if finding.answer is None:
+            request.moved(inside)
+            return self.settle(request)
+        plan = Resource(self, (), (), "(target)").plan(request.method)
+        plan.refused = finding, finding.answer
+        plan.refuses, plan.light = True, False
+        return plan
 
     def confirmed(self, request: Request) -> Plan:
         """The plan where the app's router lands, asked because the path alone would have refused the request."""

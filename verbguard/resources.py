@@ -13,6 +13,7 @@ from verbguard.methods import METHODS, SAFE, may_answer
 from verbguard.policy import Action, Policy, Profile, Replay
 from verbguard.routes import Kind, Route, bare
 from verbguard.rules import Finding, Rule, Target, When, catalogue
+from verbguard.rules.methods import host_exactly_one
 from verbguard.rules.status import house_table, meaningful, method_table, outside_house, status_100_599
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Plan:
     __slots__ = (
         "_asked",
         "_inspected",
+        "before",
         "checks",
         "checks_given",
         "climbs",
@@ -111,6 +113,7 @@ class Plan:
         "environ_watches",
         "given",
         "heads",
+        "host",
         "idle",
         "inspections",
         "keyed",
@@ -140,6 +143,7 @@ class Plan:
         self.refused: tuple[Finding, Response] | None = None
         self.notes: list[Finding] = []
         self.triggers: list[Judged] = []
+        self.host: Judged | None = None  # asked where a look at the value of Host shows that something is wrong with it
         self.inspections: list[Judged] = []  # what is asked of the request's content
         self._inspected: dict[Layout[Any], tuple[Judged, ...]] = {}
         self.states: list[Judged] = []  # what is asked of the target's current state, where a policy tells it
@@ -149,7 +153,9 @@ class Plan:
             action = rule.action(guard.profile, policy, target.mapped)
             if action is Action.OFF:
                 continue
-            if rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
+            if rule is host_exactly_one:
+                self.host = rule, action
+            elif rule.when is When.REQUEST and (rule.methods is None or method in rule.methods):
                 if rule.fields is not None or rule.lacks is not None:
                     self.triggers.append((rule, action))
                 elif self.refused is None:
@@ -180,8 +186,11 @@ class Plan:
         self.passes = passes  # another guard acts there
         # what an otherwise ordinary request must be searched for; not for the sake of findings alone, unless they are all that
         # is wanted
-        acts = guard.profile is not Profile.GUARD or any(action is not Action.OBSERVE for _, action in self.triggers)
+        acts = guard.profile is not Profile.GUARD or any(
+            action is not Action.OBSERVE and (target.mapped or _asked_for(rule, policy)) for rule, action in self.triggers
+        )
         self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
+        self.before = tuple(judged for judged in self.triggers if judged[0].before)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
         searched = any(rule.fields is None for rule, _ in self.triggers) or bool(self.inspections)
@@ -244,6 +253,11 @@ def _relevant(rules: Iterable[Judged], target: Target) -> list[Judged]:
 def _meaningless(method: str) -> frozenset[int]:
     """The final statuses that mean nothing to one of HTTP's own methods; only for these is the status table asked."""
     return frozenset(status for status in range(200, 600) if not may_answer(method, status))
+
+
+def _asked_for(rule: Rule, policy: Policy) -> bool:
+    """Whether a policy chooses what this rule does; on a bare app an ordinary safe request is searched for nothing else."""
+    return rule.id in policy.rules or (rule.opted is not None and rule.opted(policy))
 
 
 def _keyless(replay: Replay, kind: Kind) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, environ_name, quoted_path, reason
-from verbguard.layouts import ANSWERS, Layouts
+from verbguard.layouts import ANSWERS, Layout, Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.records import Busy, Done, Outcome
@@ -69,6 +69,7 @@ def _named(keys: tuple[str, ...]) -> Iterator[tuple[bytes, str]]:
 
 
 _BY_KEYS: Layouts[tuple[str, ...], str] = Layouts(_named)
+_MAY_BE_EMPTY = frozenset(["CONTENT_TYPE", "CONTENT_LENGTH"])  # uWSGI and mod_wsgi always have them
 
 
 class WsgiRequest(Request):
@@ -107,10 +108,29 @@ class WsgiRequest(Request):
     def fields(self) -> Mapping[bytes, bytes]:
         return dict(self.headers)
 
-    def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
-        """An environ has layouts of its own, by its keys."""
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        return str(self.environ.get("SERVER_PROTOCOL", "")).removeprefix("HTTP/")
+
+    def moved(self, path: str) -> None:
         environ = self.environ
-        layout = self.layout = _BY_KEYS[tuple(environ)]
+        prefix = environ.get("SCRIPT_NAME", "")
+        info = "/" + str(environ.get("PATH_INFO", "")).partition("://")[2].partition("/")[2]
+        if prefix and info.startswith(prefix + "/"):
+            info = info[len(prefix) :]
+        environ["PATH_INFO"] = self._path_info = info
+        self.path = decoded(info)
+
+    def _layout(self) -> Layout[str]:
+        """An environ has layouts of its own, by its keys; an empty CONTENT_TYPE or CONTENT_LENGTH is none (PEP 3333)."""
+        environ = self.environ
+        if environ.get("CONTENT_TYPE", "-") and environ.get("CONTENT_LENGTH", "-"):
+            return _BY_KEYS[tuple(environ)]
+        return _BY_KEYS[tuple(key for key, value in environ.items() if value or key not in _MAY_BE_EMPTY)]
+
+    def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
+        environ = self.environ
+        layout = self.layout = self._layout()
         found = {name: octets(environ[key]) for name, key in layout.deciding}
         if layout.repeats:  # REMOTE_USER from the server, and a field of that name from the client: both count
             found[b"remote-user"] = octets(f"{environ['REMOTE_USER']}, {environ['HTTP_REMOTE_USER']}")
@@ -118,7 +138,7 @@ class WsgiRequest(Request):
 
     def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
         environ = self.environ
-        layout = self.layout or _BY_KEYS[tuple(environ)]
+        layout = self.layout or self._layout()
         return [begins + octets(environ[key]) for begins, key in layout.meaning]
 
     def get(self, name: bytes) -> bytes | None:
@@ -223,12 +243,14 @@ class GuardMiddleware:
             resource = self.guard.find(path)
             plan = resource.plans.get(environ["REQUEST_METHOD"]) if resource is not None else None
             if plan is None:
-                plan = self._settled(WsgiRequest(environ, path, decoded(prefix)))
+                request = WsgiRequest(environ, path, decoded(prefix))
+                plan = self._settled(request)
+                path = request.path
         except ConfigError:
             raise
         except Exception:
             return self.faulty(environ, start_response)
-        if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches):
+        if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches) and _shows(environ, plan):
             if plan.passes:
                 return self.app(environ, start_response)
             environ[MARK] = True
@@ -283,6 +305,11 @@ class GuardMiddleware:
         """The guard itself failed: a safe request runs unguarded, an unsafe one is refused before the app runs."""
         answer = self.guard.fault(environ["REQUEST_METHOD"])
         return self.app(environ, start_response) if answer is None else reply(start_response, answer)
+
+
+def _shows(environ: Environ, plan: Plan) -> bool:
+    """Whether one of the keys that are watched for is really a field: some servers always have CONTENT_LENGTH."""
+    return any(environ[key] or key not in _MAY_BE_EMPTY for key in plan.environ_watches if key in environ)
 
 
 def _has_own_routes(router: Router) -> bool:

@@ -9,6 +9,7 @@
     /echo/{status}      any method: that status with content and its Content-Length
     /loose/{status}     any method: that status with content of undeclared length
     /empty/{status}     any method: that status with a content of no bytes
+    /hints              GET: 103 (Early Hints) before the answer, where the server offers it
     /marker             GET: tells a test that a connection is still in step
     /count/{METHOD}/... GET: how often the handler of that method and path has run
     /open/{name}        GET: lets the handlers at this gate go on
@@ -97,6 +98,8 @@ class Service:
         match path.split("/")[1:]:
             case ["marker"]:
                 return Reply.text(200, b"marker")
+            case ["hints"]:
+                return Reply.text(200, b"hinted")
             case ["count", wanted, *parts]:
                 return Reply.json(200, self.runs[f"{wanted} /{'/'.join(parts)}"])
             case ["open", name]:
@@ -168,6 +171,8 @@ async def bare_asgi(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http", scope["type"]
     if asgi_service.reads(scope["path"]) and not await _took_content(receive):
         return
+    if scope["path"] == "/hints" and "http.response.early_hint" in scope.get("extensions", ()):
+        await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
     reply = asgi_service.reply(scope["method"], scope["path"])
     if reply.event:
         await asyncio.wait_for(reply.event.wait(), PATIENCE)
@@ -220,6 +225,8 @@ def bare_wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> It
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if wsgi_service.reads(path) and not _read_content(environ):
         return _start(Reply.text(400, b"the content ends early"), start_response)
+    if path == "/hints" and "wsgi.early_hints" in environ:
+        environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload")])
     reply = wsgi_service.reply(method, path)
     if reply.event:
         assert reply.event.wait(PATIENCE)

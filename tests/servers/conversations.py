@@ -44,6 +44,30 @@ def once(method: str, target: str, content: bytes | None = None, **headers: str)
     return play
 
 
+def spelled(data: bytes, old: bytes, new: bytes) -> Play:
+    """A request that no client library writes, and another one pipelined behind it."""
+
+    def play(server: Running, guard: str) -> str:
+        profile = b"X-Guard: " + guard.encode() + b"\r\n"
+        sent = data.replace(old, new, 1).replace(b"\r\n\r\n", b"\r\n" + profile + b"\r\n", 1)
+        with server.connect() as connection:
+            connection.send(sent + marker(guard))
+            return hear_to_the_end(connection, data.partition(b" ")[0].decode())
+
+    return play
+
+
+def to_http10(target: str) -> Play:
+    """A client of HTTP/1.0 hears the final answer and the end, and no interim one."""
+
+    def play(server: Running, guard: str) -> str:
+        with server.connect() as connection:
+            connection.send(request("GET", target, x_guard=guard).replace(b" HTTP/1.1", b" HTTP/1.0", 1))
+            return f"{hear(connection).removesuffix(' close')}; {ending(connection)}"
+
+    return play
+
+
 def counting(method: str, path: str, play: Play) -> Play:
     """The same, and how often the handler of `path` ran meanwhile."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servers.matrix import CASES, PUT_REFUSED, Expected
+from servers.matrix import CASES, CREATED, PUT_REFUSED, Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,35 @@ IMPOSSIBLE: dict[tuple[str, str], Impossible] = {
         "waitress ends a chunked coding that HEAD never began, then closes", "200 close; then b'0\\r\\n\\r\\n'"
     ),
 }
+SERVER_SAYS = "400 of the server close; end"
+PATH_ONLY = "the server hands on the path, and nothing of the authority"
+for server in ("uvicorn-h11", "hypercorn", "gunicorn"):
+    IMPOSSIBLE[server, "two Host lines"] = Impossible(PARSER, f"{SERVER_SAYS}; ran 0")
+for server in ("uvicorn-h11", "hypercorn"):
+    IMPOSSIBLE[server, "no Host"] = Impossible(PARSER, f"{SERVER_SAYS}; ran 0")
+for server in ("uvicorn-httptools", "gunicorn"):
+    IMPOSSIBLE[server, "GET api.example:443"] = Impossible(PARSER, SERVER_SAYS)
+    IMPOSSIBLE[server, "Content-Length beside Transfer-Encoding"] = Impossible(PARSER, f"{SERVER_SAYS}; ran 0")
+for server in ("uvicorn-httptools", "granian", "gunicorn", "waitress", "granian-wsgi"):
+    IMPOSSIBLE[server, "POST http://other/items"] = Impossible(PATH_ONLY, CREATED)
+for server in ("granian", "waitress", "granian-wsgi"):
+    IMPOSSIBLE[server, "GET api.example:443"] = Impossible("the server makes a path of it", "404 of the app; next 200")
+for server in ("granian", "granian-wsgi"):
+    IMPOSSIBLE[server, "no Host"] = Impossible("granian hands on an empty Host", CREATED)
+    IMPOSSIBLE[server, "Content-Length beside Transfer-Encoding"] = Impossible(
+        "granian takes Content-Length away, and closes", "201 Location close; end; ran 1"
+    )
+IMPOSSIBLE["waitress", "Content-Length beside Transfer-Encoding"] = Impossible(
+    "waitress decodes the chunks and says their length", CREATED
+)
+IMPOSSIBLE["uvicorn-httptools", "CONNECT with content"] = Impossible(PARSER, SERVER_SAYS)
+IMPOSSIBLE["gunicorn", "CONNECT with content"] = Impossible(
+    "gunicorn closes after CONNECT", "400 connect-no-content close; end"
+)
+IMPOSSIBLE["gunicorn", "Expect: foo"] = Impossible(PARSER, "417 of the server close; end; ran 0")
+IMPOSSIBLE["gunicorn", "103 to HTTP/1.1"] = Impossible(
+    "the one server that lets an application send 103, through the guard too", "103, 200; next 200"
+)
 for name in ("content announced, PUT refused", "content chunked, PUT refused"):
     for server in ("gunicorn", "granian-wsgi"):
         IMPOSSIBLE[server, name] = Impossible(HOP_BY_HOP, f"{PUT_REFUSED}; given up, end; ran 0")

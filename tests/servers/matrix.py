@@ -21,9 +21,12 @@ from servers.conversations import (
     pipelined,
     repeated,
     smuggled,
+    spelled,
     streaming,
+    to_http10,
     withheld,
 )
+from servers.wire import request
 
 
 class Expected:
@@ -46,6 +49,9 @@ class Case(Expected):
 
 
 PUT_REFUSED = "405 put-no-collection [GET HEAD OPTIONS POST]"
+HOST = b"Host: api.example\r\n"
+CREATED = "201 Location; next 200; ran 1"
+POST = request("POST", "/items", b"{}")
 UPLOAD = (b"a" * 1000, b"b" * 70_000, b"c")
 WHOLE = b"".join(UPLOAD)
 ITEM_ALLOW = "[DELETE GET HEAD OPTIONS PATCH PUT]"
@@ -112,6 +118,30 @@ CASES = [
          f"{PUT_REFUSED}; next 200; ran 0"),
     Case("PUT //items", counting("PUT", "/items", once("PUT", "//items", b"{}")), f"{PUT_REFUSED}; next 200; ran 0"),
     Case("PUT /items/", counting("PUT", "/items", once("PUT", "/items/", b"{}")), f"{PUT_REFUSED}; next 200; ran 0"),
+
+    # -- targets that are no path, and Host (vectors 13, 14) --
+    Case("GET http://api.example/items/1", once("GET", "http://api.example/items/1"), "200; next 200"),
+    Case("POST http://other/items", counting("POST", "/items", once("POST", "http://other/items", b"{}")),
+         "421 target-absolute-form; next 200; ran 0"),
+    Case("GET api.example:443", once("GET", "api.example:443"), "400 target-authority-connect-only; next 200"),
+    Case("two Host lines", counting("POST", "/items", spelled(POST, HOST, HOST + b"Host: other\r\n")),
+         "400 host-exactly-one; next 200; ran 0"),
+    Case("no Host", counting("POST", "/items", spelled(POST, HOST, b"")), "400 host-exactly-one; next 200; ran 0"),
+    Case("no host in Host", counting("POST", "/items", spelled(POST, HOST, b"Host: a/b\r\n")),
+         "400 host-exactly-one; next 200; ran 0"),
+
+    # -- content that means nothing, contradicts itself or came too early (vectors 16 to 18, 63, 108) --
+    Case("GET with content", once("GET", "/items/1", b"{}"), "200; next 200"),
+    Case("TRACE with content", once("TRACE", "/items/1", b"{}"), "400 trace-no-content; next 200"),
+    Case("CONNECT with content", once("CONNECT", "api.example:443", b"{}"), "400 connect-no-content; next 200"),
+    Case("Content-Length beside Transfer-Encoding",
+         counting("POST", "/items", spelled(request("POST", "/items", chunks=[b"{}"], content_length="12"), b"", b"")),
+         "400 framing-cl-te close; end; ran 0"),
+    Case("Expect: foo", counting("POST", "/items", once("POST", "/items", b"{}", expect="foo")), CREATED),
+    Case("Early-Data: 1", counting("POST", "/items", once("POST", "/items", b"{}", early_data="1")),
+         "425 early-data-unsafe; next 200; ran 0"),
+    Case("103 to HTTP/1.0", to_http10("/hints"), "200; end"),
+    Case("103 to HTTP/1.1", once("GET", "/hints"), "200; next 200"),
 
     # -- HEAD and OPTIONS (vectors 4 to 7): the application says 405 --
     Case("HEAD", head_like_get, "200 as GET; next 200"),

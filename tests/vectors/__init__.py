@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from vectors import framing, keyed, keyless, methods, post, put, results
+from vectors import framing, keyed, keyless, methods, post, put, requests, results
 from vectors.conversation import Vector
 
 VECTORS: list[Vector] = [
     *methods.VECTORS,
+    *requests.VECTORS,
     *put.VECTORS,
     *post.VECTORS,
     *framing.VECTORS,
@@ -25,8 +26,11 @@ def numbers(text: str) -> list[int]:
     return [number for first, _, last in spans for number in range(int(first), int(last or first) + 1)]
 
 
-REQUIRED = numbers("1-12 15 22-30 32-36 38-42 44-46 48-62 68-82 84-91 93-97 99-107 109")
+REQUIRED = numbers("1-30 32-36 38-42 44-46 48-62 68-82 84-91 93-97 99-109")
 ELSEWHERE = {
+    13: "the servers that answer two Host lines themselves are named in the server matrix",
+    14: "the servers that show no whole URL are named in the server matrix",
+    18: "the servers that answer themselves are named in the server matrix",
     22: "that no 100 (Continue) precedes the refusal is seen on a socket, in the server matrix",
     51: "that the next answer on the connection parses is seen on a socket, in the server matrix",
 }

@@ -43,6 +43,11 @@ class Request:
         return unquote_to_bytes(self.target.partition("?")[0]).decode()
 
     @property
+    def declared(self) -> int:
+        """The length that the client announces, where that is another than the content's."""
+        return next((int(value) for name, value in self.headers if name == "content-length"), len(self.body))
+
+    @property
     def query(self) -> str:
         return self.target.partition("?")[2]
 

@@ -27,6 +27,7 @@ class AsgiExchange:
         self.left = False
         half = len(request.body) // 2
         self.pending = [request.body[:half], request.body[half:]] if half else [request.body]
+        self.short = request.declared > len(request.body)  # the client goes away before the end of its content
         self.touched = False
         self.status: int | None = None
         self.headers: list[tuple[str, str]] = []
@@ -39,8 +40,9 @@ class AsgiExchange:
             piece = self.pending.pop(0)
             if not self.pending:
                 self.read.set_result(None)
-            return {"type": "http.request", "body": piece, "more_body": bool(self.pending)}
-        await self.gone.wait()
+            return {"type": "http.request", "body": piece, "more_body": bool(self.pending) or self.short}
+        if not self.short:
+            await self.gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Mapping[str, Any]) -> None:

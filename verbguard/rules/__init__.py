@@ -114,6 +114,7 @@ class Rule:
     strict: Action = Action.OBSERVE
     opt: Action | None = None  # a further action, that only a policy chooses
     opted: Callable[[Policy], bool] | None = None  # whether a policy chooses it by another of its fields
+    before: bool = False  # a request rule that is asked also where the method as such is refused
     routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
     map_needed: bool = False  # without the application's routes it only observes
     strength: Strength = "practice"  # of the source
@@ -183,6 +184,7 @@ def rule(
     strict: Action | None = None,
     opt: Action | None = None,
     opted: Callable[[Policy], bool] | None = None,
+    before: bool = False,
     routine: bool = False,
     map_needed: bool = False,
     strength: Strength = "practice",
@@ -212,6 +214,7 @@ def rule(
             strict=default if strict is None else strict,
             opt=opt,
             opted=opted,
+            before=before,
             routine=routine,
             map_needed=map_needed,
             strength=strength,
@@ -232,7 +235,21 @@ def declare(id: str, title: str, *, cites: str, default: Action, strict: Action 
 
 
 _FAMILIES: tuple[str, ...] = (
-    *("methods", "content", "put", "post", "patch", "delete", "query", "allow", "status", "needs", "fields", "framing"),
+    *(
+        "methods",
+        "content",
+        "expect",
+        "put",
+        "post",
+        "patch",
+        "delete",
+        "query",
+        "allow",
+        "status",
+        "needs",
+        "fields",
+        "framing",
+    ),
     *("validators", "preconditions", "ranges", "negotiation", "integrity", "replaying"),
 )
 
