@@ -175,10 +175,7 @@ class GuardMiddleware:
         except Exception:
             await self.faulty(scope, receive, send)
             return
-        headers = scope.get("headers", ())
-        if type(headers) is not list:
-            headers = scope["headers"] = pairs(headers)
-        if not plan.light or plan.watches and not plan.watches.isdisjoint(map(NAME, headers)):
+        if not plan.light or plan.watches and not plan.watches.isdisjoint(map(NAME, listed(scope))):
             if plan.passes:
                 await self.app(scope, receive, send)
                 return
@@ -249,6 +246,14 @@ def _concerned(checks: StatusChecks, message: Message) -> bool:
     """Whether a rule has something to say of an answer with this head; what is no list may be readable once only."""
     headers = message.get("headers", ())
     return type(headers) is not list or bool(checks.of(message["status"], ANSWERS[tuple(map(NAME, headers))]))
+
+
+def listed(scope: Scope) -> Headers:
+    """The request's fields as a list, which the scope keeps."""
+    headers = scope.get("headers", ())
+    if type(headers) is not list:
+        headers = scope["headers"] = pairs(headers)
+    return headers
 
 
 def pairs(headers: Any) -> Headers:
