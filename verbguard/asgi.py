@@ -253,7 +253,7 @@ def listed(scope: Scope) -> Headers:
     headers = scope.get("headers", ())
     if type(headers) is not list:
         headers = scope["headers"] = pairs(headers)
-    return headers
+    return headers  # type: ignore[no-any-return]
 
 
 def pairs(headers: Any) -> Headers:
