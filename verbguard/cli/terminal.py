@@ -76,7 +76,7 @@ class RichTerminal:
             box=box.SIMPLE_HEAD if headings else None,
             show_header=bool(headings),
             show_edge=False,
-            padding=(0, len(GAP), 0, 0),
+            padding=(0, len(GAP) - bool(headings), 0, 0),  # a box of spaces stands between the columns, too
             pad_edge=False,
             header_style=self.STYLES["head"],
         )

@@ -1,0 +1,87 @@
+"""The account: every rule that was collected is a function of the catalogue, or says why it is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+import pytest
+from collected import IDS, SECTIONS
+
+from verbguard.cli import pages
+from verbguard.rules import FAMILIES, Rule, catalogue
+from verbguard.rules.unseen import FURTHER, UNSEEN, WHY, Unseen, Why
+
+RULES = catalogue()
+
+# Rules that are still to be written. An id that has come is crossed off; an empty list is the end of it.
+OWED = """
+    accept-query-sf age-only-caches allow-consistent connect-no-content content-coding-accepted content-digest-verify
+    content-length-required content-location-201 content-location-put-post content-location-request-inert
+    content-range-request-ignored content-type-accepted content-typed delete-always-204 delete-collection-guard
+    delete-content-location delete-no-content delete-not-cacheable deprecation-date early-data-unsafe expect-http10
+    expect-unknown expect-without-content framing-cl-te get-202-409 get-no-content get-validators
+    head-content-length-exact head-no-request-content host-exactly-one length-304-exact location-single
+    method-registered-only no-te-1xx-204 options-content-typed patch-415-accept-patch patch-allow-consistent
+    patch-conditional patch-media-type post-202-status post-303-location post-cacheable-complete post-created-as-200
+    post-location-specific put-201-location-is-target put-no-patch-media put-not-cacheable put-other-target-3xx
+    put-validator-only-verbatim query-content-type query-cors query-media-accepted query-redirect repr-digest-put
+    response-typed retry-after-grammar status-101-needs-upgrade status-202-with-respond-async status-300-location
+    status-304-fields status-3xx-location status-401-needs-www-authenticate status-406-needs-negotiation
+    status-407-needs-proxy-authenticate status-411-needs-missing-length status-412-needs-precondition
+    status-413-retry-after status-415-accept-encoding-only-coding status-415-needs-content status-416-needs-range
+    status-417-needs-expect status-422-needs-content status-425-needs-early-data status-426-needs-upgrade
+    status-428-429-431-511-no-store status-428-had-no-precondition status-429-503-retry-after status-451-blocked-by
+    status-4xx-5xx-explained status-501-not-get status-error-in-200 status-gateway-only status-redirect-loop
+    status-registered status-reserved sunset-after-deprecation target-absolute-form target-authority-connect-only
+    trace-no-content
+"""
+
+
+def test_every_id_is_accounted_for() -> None:
+    """Each id is a rule, or in the table of those that are not looked for, and never in both or in neither."""
+    owed = set(OWED.split())
+    assert sorted(IDS - RULES.keys() - UNSEEN.keys() - owed) == [], "write a function, or a row in verbguard/rules/unseen.py"
+    assert sorted(RULES.keys() & UNSEEN.keys()) == [], "has a function: take its row out of verbguard/rules/unseen.py"
+    assert sorted(UNSEEN.keys() - IDS) == [], "was never collected"
+    assert sorted(owed & (RULES.keys() | UNSEEN.keys())) == [], "has come: cross it off OWED"
+
+
+def test_no_id_was_lost_when_they_were_written_down() -> None:
+    """The collection has 222 rules, each in one section."""
+    listed = Counter(id for ids in SECTIONS.values() for id in ids.split())
+    assert set(listed.values()) == {1}
+    assert len(IDS) == 222
+
+
+@pytest.mark.parametrize("row", UNSEEN.values(), ids=list(UNSEEN))
+def test_a_reason_is_one_short_sentence(row: Unseen) -> None:
+    """A row says in a word and in a sentence why there is no function, names its source, and stands on a page that exists."""
+    assert UNSEEN[row.id] is row
+    assert row.why in WHY
+    assert row.family in (*FAMILIES, *FURTHER)
+    assert row.cites.startswith(("RFC ", "draft-"))
+    assert row.reason[0].isupper() or row.reason.split()[0] in RULES
+    assert row.reason.endswith(".")
+    assert len(row.reason) <= 130
+
+
+@pytest.mark.parametrize("row", [row for row in UNSEEN.values() if row.why == "other"], ids=lambda row: row.id)
+def test_the_other_rule_exists(row: Unseen) -> None:
+    """Where another rule finds it, the reason names that rule."""
+    assert set(row.reason.replace(",", " ").rstrip(".").split()) & RULES.keys()
+
+
+def test_every_word_is_explained_and_used() -> None:
+    """The words for why are those of the type, and none is idle."""
+    assert set(WHY) == set(get_args(Why)) == {row.why for row in UNSEEN.values()}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_every_rule_has_a_family_and_a_page(rule: Rule) -> None:
+    """A rule is in a module that the catalogue knows, and its page begins with what it finds."""
+    assert rule.family in FAMILIES
+    first, *rest = pages.paragraphs(rule)
+    assert first.lead == ""
+    assert first.text.endswith((".", ":"))
+    assert all(paragraph.text for paragraph in rest)
