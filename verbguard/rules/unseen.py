@@ -47,13 +47,6 @@ _KEY = "draft-ietf-httpapi-idempotency-key-header-07"
 _ROWS = [
     # ---- methods and targets
     Unseen(
-        "method-not-allowed-405",
-        "methods",
-        "RFC 9110 9.1, 15.5.6",
-        "other",
-        "The application's router refuses by itself; status-405-needs-allow completes what it says.",
-    ),
-    Unseen(
         "target-one-canonical-key",
         "methods",
         "RFC 9110 4.2.3",
@@ -364,14 +357,6 @@ _ROWS = [
     Unseen("invalidate-target", "caching", "RFC 9111 4.4", "cache", "An unsafe request that succeeds makes its target stale."),
     Unseen("invalidate-location", "caching", "RFC 9111 4.4", "cache", "So it does what Location and Content-Location name."),
     Unseen("invalidate-cross-origin", "caching", "RFC 9111 4.4", "cache", "But never what belongs to another origin."),
-    Unseen("invalidate-groups", "caching", "RFC 9875 3", "cache", "Cache-Group-Invalidation makes whole groups stale."),
-    Unseen(
-        "invalidate-on-replay",
-        "caching",
-        "RFC 9111 4.4",
-        "cache",
-        "A replay passes a cache in front of the guard as any answer.",
-    ),
     Unseen(
         "authorised-not-shared",
         "caching",
