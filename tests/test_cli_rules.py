@@ -91,12 +91,13 @@ def test_the_last_column_is_the_profile(profile: str) -> None:
 # ---- what is chosen
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "LOCK"])
 def test_choose_by_method(method: str) -> None:
     """--method keeps what may speak about it, however it is spelled."""
     found = listed("--method", method.lower())
-    assert found.keys() == {rule.id for rule in RULES.values() if method in pages.methods(rule)}
-    assert all(method in row["methods"] for row in found.values())
+    assert found.keys() == {rule.id for rule in RULES.values() if pages.concerns(rule, method)}
+    assert all(method in row["methods"] or method not in METHODS for row in found.values())
+    assert found.keys() < RULES.keys()
     assert ("put-no-collection" in found) == (method == "PUT")
 
 

@@ -31,6 +31,7 @@ RISK = {
 
 # How the names of fields are written that title case would spoil.
 _SPELLED = {"etag": "ETag", "www-authenticate": "WWW-Authenticate", "a-im": "A-IM", "te": "TE", "im": "IM"}
+_FEW = 3  # methods that only extensions know; more of them would hide the others
 _LEAD = re.compile(r"((?:Why|What|How|When) [^.:`]{3,40}:) ")
 
 
@@ -78,10 +79,15 @@ def choices(rule: Rule) -> list[str]:
 
 def methods(rule: Rule) -> list[str]:
     """The methods that a rule may speak about."""
-    if rule.when is When.STATE:
-        return [name for name in METHODS if name not in SAFE and name != "CONNECT" and rule.concerns_method(name)]
-    known = [name for name in METHODS if rule.concerns_method(name)]
+    known = [name for name in METHODS if concerns(rule, name)]
     return known + sorted((rule.methods or frozenset()) - METHODS.keys())
+
+
+def concerns(rule: Rule, method: str) -> bool:
+    """Whether a rule may speak about a method; the target's state is asked for before a write only."""
+    if rule.when is When.STATE and (method in SAFE or method == "CONNECT"):
+        return False
+    return rule.concerns_method(method)
 
 
 def paragraphs(rule: Rule) -> list[Paragraph]:
@@ -107,8 +113,7 @@ def facts(rule: Rule) -> list[tuple[str, str]]:
 def _facts(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "source", f"{rule.cites} ({rule.strength})"
     yield "looks", WHEN[rule.when]
-    spoken_of = methods(rule)
-    yield "methods", "all" if spoken_of == list(METHODS) else ", ".join(spoken_of)
+    yield "methods", _methods(methods(rule))
     if rule.when in (When.STATUS, When.CONTENT, When.FRAMING):
         yield "statuses", "any" if rule.statuses is None else spans(rule.statuses)
     yield (
@@ -129,6 +134,15 @@ def _facts(rule: Rule) -> Iterator[tuple[str, str]]:
         f"{', '.join(choices(rule))}; a policy says which" if len(rule.actions) > 1 else f"nothing but {choices(rule)[0]}",
     )
     yield "false alarms", RISK[rule.risk]
+
+
+def _methods(names: list[str]) -> str:
+    if names == list(METHODS):
+        return "all"
+    further = [name for name in names if name not in METHODS]
+    if len(further) <= _FEW:
+        return ", ".join(names)
+    return f"{', '.join(name for name in names if name in METHODS)}, and {len(further)} others of the registry"
 
 
 def _conditions(*pairs: tuple[str, Iterable[bytes] | None], several: str, none: str) -> str:

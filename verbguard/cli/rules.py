@@ -85,7 +85,7 @@ def rules(
 
 def _chosen(method: str | None, status: int | None, family: str | None, strength: str | None) -> list[Rule]:
     from verbguard.cli import pages
-    from verbguard.methods import METHODS
+    from verbguard.methods import REGISTERED
     from verbguard.rules import When
 
     found = pages.rules()
@@ -94,9 +94,9 @@ def _chosen(method: str | None, status: int | None, family: str | None, strength
             raise Trouble(f"There is no family {family!r}: {nearest(family, pages.families())}")
         found = [rule for rule in found if rule.family == family]
     if method is not None:
-        if method.upper() not in METHODS:
-            raise Trouble(f"There is no rule about the method {method!r}: {nearest(method.upper(), METHODS)}")
-        found = [rule for rule in found if method.upper() in pages.methods(rule)]
+        if method.upper() not in REGISTERED:
+            raise Trouble(f"There is no method {method!r}: {nearest(method.upper(), REGISTERED)}")
+        found = [rule for rule in found if pages.concerns(rule, method.upper())]
     if status is not None:
         answers = (When.STATUS, When.CONTENT, When.FRAMING)
         found = [rule for rule in found if rule.when in answers and (rule.statuses is None or status in rule.statuses)]

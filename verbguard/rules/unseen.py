@@ -70,14 +70,14 @@ _ROWS = [
     ),
     Unseen(
         "expect-decide-early",
-        "content",
+        "expect",
         "RFC 9110 10.1.1",
         "engine",
         "What the head of a request decides is answered before any content is read; so a server that can, sends no 100.",
     ),
     Unseen(
         "early-answer-close",
-        "content",
+        "expect",
         "RFC 9110 10.1.1",
         "engine",
         "A refusal that leaves content unread ends the connection, where the interface lets an answer say so.",
@@ -286,7 +286,13 @@ _ROWS = [
         "intention",
         "Whether a request was refused for a preference, only the application knows.",
     ),
-    Unseen("prefer-forwarded", "gateway", "RFC 7240 2", "gateway", "The guard takes Prefer from no request."),
+    Unseen(
+        "prefer-forwarded",
+        "gateway",
+        "RFC 7240 2",
+        "gateway",
+        "Prefer passes to the application, unless it contradicts itself: see prefer-contradiction.",
+    ),
     Unseen(
         "digest-not-trusted",
         "integrity",
@@ -306,7 +312,7 @@ _ROWS = [
         "integrity",
         "RFC 9457 1",
         "engine",
-        "An answer of the application that explains itself is never overwritten in `guard`.",
+        "What the application says in an error of its own stays as it is in `guard`.",
     ),
     # ---- Idempotency-Key
     Unseen(
@@ -354,9 +360,30 @@ _ROWS = [
         "principle",
         "The store of replays is no cache: it answers a repeated request only, and never a GET.",
     ),
-    Unseen("invalidate-target", "caching", "RFC 9111 4.4", "cache", "An unsafe request that succeeds makes its target stale."),
-    Unseen("invalidate-location", "caching", "RFC 9111 4.4", "cache", "So it does what Location and Content-Location name."),
-    Unseen("invalidate-cross-origin", "caching", "RFC 9111 4.4", "cache", "But never what belongs to another origin."),
+    Unseen(
+        "invalidate-target",
+        "caching",
+        "RFC 9111 4.4",
+        "cache",
+        "An unsafe request that succeeds makes what a cache has of its target stale.",
+    ),
+    Unseen(
+        "invalidate-location",
+        "caching",
+        "RFC 9111 4.4",
+        "cache",
+        "A cache may also forget what Location and Content-Location of such an answer name.",
+    ),
+    Unseen(
+        "invalidate-cross-origin", "caching", "RFC 9111 4.4", "cache", "A cache forgets nothing that belongs to another origin."
+    ),
+    Unseen(
+        "invalidate-on-replay",
+        "caching",
+        "RFC 9111 4.4",
+        "cache",
+        "A replay passes a cache in front of the guard as any answer.",
+    ),
     Unseen(
         "authorised-not-shared",
         "caching",
