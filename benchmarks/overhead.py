@@ -15,7 +15,8 @@ refusal are compared with the unguarded application that runs the same request, 
 
 While it is measured, each answer is checked, and so is how often the application ran: a guard that does not guard
 stops the benchmark instead of looking fast. The goals below the table are those of the project; goals about other
-packages are measured where these are installed. Goals 10 and 11 are measured by memory.py.
+packages are measured where these are installed. Goals 10 and 11 are measured by memory.py. The second table is about
+start-up: see startup.py.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 import contenders
 from harness import Chunk, Contender, Estimate, Goal, Progress, interleave, machine, parser, ratio, report_goals, table
+from startup import ROUTES, startups
 from traffic import ROWS, BareASGI, BareWSGI, Row, WrongAnswer, run_asgi, run_wsgi, serials
 
 PACKAGES = ("verbguard", "starlette", "werkzeug", *contenders.RIVALS)
@@ -100,6 +102,7 @@ def _check_runs(row: Row, ran: int, count: int) -> None:
         raise WrongAnswer(f"{row.name}: the application ran {ran} times for {count} requests")
 
 
+FRAMEWORKS = {"ASGI": ("Starlette", "FastAPI"), "WSGI": ("Flask",)}
 CHUNKS = {"ASGI": asgi_chunk, "WSGI": wsgi_chunk}
 # What a well-known middleware of the frameworks costs on the same GET.
 STOCK: dict[str, tuple[str, contenders.Wrap]] = {
@@ -146,6 +149,7 @@ class Bench:
         self.progress = Progress()
         self.rows: Measured = {}
         self.extras: dict[str, dict[str, Contender]] = {}
+        self.startups: dict[str, tuple[Estimate, Estimate, Estimate]] = {}
 
     def time(self, interface: str, title: str, entered: dict[str, Contender]) -> dict[str, Contender]:
         self.progress.start(f"{interface} {title}")
@@ -160,6 +164,8 @@ class Bench:
                 self.rows[interface, row.name] = self.time(interface, row.name, field(interface, row))
         if "ASGI" in interfaces:
             self.extras = {name: self.time("ASGI", name, entered()) for name, entered in EXTRAS.items()}
+        frameworks = [name for interface in interfaces for name in FRAMEWORKS[interface]]
+        self.startups = startups(self.rounds, set(frameworks))
 
 
 def untouched() -> dict[str, Contender]:
@@ -238,6 +244,8 @@ def goals(bench: Bench) -> list[Goal]:
     if tables := bench.extras.get("10 and 1,000 templates"):
         added: Estimate = ratio(tables["1000"], tables["10"], over=tables["no-op"])
         found.append(Goal(9, "ASGI GET with 1,000 templates, added cost x with 10", added, 1.15))
+    for name, (_, _, both) in bench.startups.items():
+        found.append(Goal(12, f"{name}, start-up with {ROUTES} routes, ms beyond the application's own", both, 100))
     return found
 
 
@@ -270,6 +278,8 @@ def main() -> int:
     print(machine(PACKAGES))
     print(f"{options.rounds} rounds of {options.milliseconds:g} ms; medians, in brackets the 95 % interval\n")
     print(table(HEAD, rows(bench.rows)))
+    heads = (f"start-up, {ROUTES} routes", "loading ms", "routes ms", "both ms")
+    print(f"\n{table(heads, ((name, *map(str, parts)) for name, parts in bench.startups.items()))}")
     return 0 if report_goals(goals(bench), "goal", WHY) or not options.gate else 1
 
 

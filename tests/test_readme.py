@@ -86,10 +86,11 @@ def test_the_benchmarks_it_names_run(script: str, arguments: tuple[str, ...], ro
         [sys.executable, script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    head, table, goals = ran.stdout.split("\n\n")[:3]
+    head, table, *_, goals, count = ran.stdout.split("\n\n")
     assert "Python" in head
     assert len(table.splitlines()) == rows + 2
     assert goals.startswith("goal")
+    assert "reached" in count
 
 
 def test_every_rule_it_names_exists() -> None:

@@ -1,11 +1,11 @@
-"""The command line: `verbguard demo`, `serve` and `routes`, built on click."""
+"""The command line: `verbguard demo`, `serve`, `routes` and `rules`, built on click."""
 
 from __future__ import annotations
 
 import click
 
 from verbguard import __version__
-from verbguard.cli import demo, routes, serve
+from verbguard.cli import demo, routes, rules, serve
 
 
 @click.group(
@@ -16,6 +16,7 @@ Start here:
   verbguard demo               see the difference on a real server
   verbguard routes shop:app    what the guard would do with your app
   verbguard serve shop:app     run your app guarded, without touching it
+  verbguard rules              what it looks for, and why
 
 \b
 In your own code it is one line:
@@ -31,5 +32,5 @@ def program() -> None:
     """
 
 
-for command in (demo.demo, serve.serve, routes.routes):
+for command in (demo.demo, serve.serve, routes.routes, rules.rules):
     program.add_command(command)

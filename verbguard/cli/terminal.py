@@ -76,7 +76,7 @@ class RichTerminal:
             box=box.SIMPLE_HEAD if headings else None,
             show_header=bool(headings),
             show_edge=False,
-            padding=(0, len(GAP), 0, 0),
+            padding=(0, len(GAP) - bool(headings), 0, 0),  # a box of spaces stands between the columns, too
             pad_edge=False,
             header_style=self.STYLES["head"],
         )
@@ -102,7 +102,9 @@ class PlainTerminal:
     def line(self, *marks: Mark) -> None:
         text = "".join(mark.text for mark in marks)
         indent = " " * (len(text) - len(text.lstrip()))
-        click.echo(textwrap.fill(text.strip(), self.width, initial_indent=indent, subsequent_indent=indent))
+        click.echo(
+            textwrap.fill(text.strip(), self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+        )
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[Cell]], widths: Sequence[int] | None = None) -> None:
         lines = [[[mark.text for mark in cell] for cell in row] for row in rows]
@@ -128,8 +130,8 @@ def fitting(rows: Sequence[Sequence[Sequence[str]]], width: int) -> list[int]:
 
 
 def wrap(cell: Sequence[str], width: int) -> list[str]:
-    """The lines of a cell, none wider than its column."""
-    return [part for line in cell for part in textwrap.wrap(line, width) or [""]]
+    """The lines of a cell, none wider than its column; a field's name stays whole, as with rich."""
+    return [part for line in cell for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
 
 
 def symbols() -> tuple[str, str]:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
-from typing import Any, Literal
+from typing import Literal
 
 from verbguard.http import Headers, Response
 from verbguard.policy import Action, Policy, Profile
 from verbguard.routes import Kind
 
-__all__ = ["CATALOGUE", "Answer", "Content", "Finding", "Rule", "Target", "When", "catalogue", "declare", "rule"]
+__all__ = ["CATALOGUE", "FAMILIES", "Answer", "Content", "Finding", "Rule", "Target", "When", "catalogue", "rule"]
 
 
 class When(Enum):
@@ -119,6 +119,11 @@ class Rule:
     map_needed: bool = False  # without the application's routes it only observes
     strength: Strength = "practice"  # of the source
     risk: Risk = "low"  # that it speaks where nothing is wrong
+
+    @property
+    def family(self) -> str:
+        """The module that the rule is in: its subject."""
+        return self.check.__module__.rpartition(".")[2]
 
     @property
     def actions(self) -> frozenset[Action]:
@@ -225,31 +230,9 @@ def rule(
     return enter
 
 
-def declare(id: str, title: str, *, cites: str, default: Action, strict: Action | None = None, routine: bool = False) -> Rule:
-    """Enter a rule that the exchange itself applies while it judges a claim."""
-
-    def never(*_: Any) -> None:
-        return None
-
-    return rule(id, title, cites=cites, when=When.REPLAY, default=default, strict=strict, routine=routine)(never)
-
-
-_FAMILIES: tuple[str, ...] = (
-    *(
-        "methods",
-        "content",
-        "expect",
-        "put",
-        "post",
-        "patch",
-        "delete",
-        "query",
-        "allow",
-        "status",
-        "needs",
-        "fields",
-        "framing",
-    ),
+FAMILIES: tuple[str, ...] = (
+    *("methods", "content", "expect", "put", "post", "patch", "delete", "query", "allow"),
+    *("status", "needs", "fields", "framing"),
     *("validators", "preconditions", "ranges", "negotiation", "integrity", "replaying"),
 )
 
@@ -257,6 +240,6 @@ _FAMILIES: tuple[str, ...] = (
 def catalogue() -> dict[str, Rule]:
     """Every rule by its id, in the order of the families."""
     if "start-up" not in CATALOGUE:
-        for family in _FAMILIES:
+        for family in FAMILIES:
             import_module(f"verbguard.rules.{family}")
     return CATALOGUE
