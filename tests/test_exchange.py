@@ -1093,3 +1093,26 @@ def test_what_an_answer_names_is_aged() -> None:
 def test_a_read_ages_nothing(method: str) -> None:
     """What the registry calls safe leaves every kept answer alone."""
     assert talk(ask(method, "/items/1"), says(200)).exchange.touch is None
+
+
+# ---- what clients choose fills no memory
+
+
+def test_names_that_clients_choose_are_not_remembered_without_bound() -> None:
+    """Neither a thousand names in one request nor one of 8 kB enters the table of layouts."""
+    from verbguard.layouts import BY_NAMES
+
+    before = len(BY_NAMES)
+    talk(Request("PUT", "/items/1", [(b"x-%d" % number, b"1") for number in range(1_000)]), says(200))
+    talk(Request("PUT", "/items/1", [(b"x" * 8_000, b"1")]), says(200))
+    assert len(BY_NAMES) == before
+    talk(Request("PUT", "/items/1", [(b"x-usual-but-new", b"1")]), says(200))
+    assert len(BY_NAMES) == before + 1
+
+
+@pytest.mark.parametrize("lengths", [("3", "x"), ("x", "3")])
+def test_lengths_that_disagree_are_not_taken_for_none(lengths: tuple[str, str]) -> None:
+    """Of repeated Content-Length lines the last that is a number counts: an answer that is shorter was cut."""
+    headers = [(b"content-length", value.encode()) for value in lengths]
+    seen = talk(again(ask("PUT", "/items/1")), Response(200, headers, b"ab"))
+    assert seen.exchange.record() is None

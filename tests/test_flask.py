@@ -458,3 +458,72 @@ def test_what_runs_when_an_answer_is_closed(late: bool, key: dict[str, str]) -> 
     call("PUT", "/things/1", data="mine")()
     assert replayed == [False, False, not late]
     assert state == {"1": "mine"}
+
+
+def test_what_a_class_of_answers_does_when_it_is_closed() -> None:
+    """An app may write in `close` of its own Response class: that ages what is kept as well."""
+    app = Flask("shop")
+    state = {"1": "new"}
+
+    class Committing(Response):
+        def close(self) -> None:
+            super().close()
+            if self.status_code == 202:
+                state["1"] = "late"
+
+    app.response_class = Committing
+
+    @app.patch("/things/<name>")
+    def change(name: str) -> tuple[str, int]:
+        return "taken", 202
+
+    @app.put("/things/<name>")
+    def replace(name: str) -> str:
+        state[name] = request.get_data(as_text=True)
+        return "replaced"
+
+    @app.get("/things")
+    def index() -> str:
+        return "all"
+
+    guarded_app = verbguard.guard(app)
+
+    def call(method: str, **options: Any) -> Any:
+        answer = guarded_app(EnvironBuilder("/things/1", method=method, **options).get_environ(), lambda *_: None)
+        assert b"".join(answer)
+        return getattr(answer, "close", lambda: None)
+
+    close = call("PATCH", data="x")
+    call("PUT", data="mine")()
+    close()
+    call("PUT", data="mine")()
+    assert state == {"1": "mine"}
+
+
+def test_a_state_that_only_a_decorator_tells() -> None:
+    """Keyless replay of a collection that a decorator allows: what is made below it, or named as it, ages its answer."""
+    app = Flask("shop")
+    state: list[str] = []
+
+    @app.put("/items")
+    @guarded(Policy(put="allow", replay=Replay(keyless=True)))
+    def replace() -> str:
+        state[:] = [request.get_data(as_text=True)]
+        return "replaced"
+
+    @app.put("/items/<name>")
+    def item_(name: str) -> str:
+        state.append(name)
+        return "added"
+
+    @app.post("/orders")
+    def order() -> tuple[str, int, dict[str, str]]:
+        state.append("order")
+        return "made", 201, {"Location": "/items/5"}
+
+    client = verbguard.guard(app).test_client()
+    for method, path in (("PUT", "/items/3"), ("POST", "/orders")):
+        client.put("/items", data="A")
+        client.open(path, method=method, data="x")
+        client.put("/items", data="A")
+        assert state == ["A"], path

@@ -60,6 +60,30 @@ def test_the_server_s_user_is_not_the_client_s() -> None:
     assert program.runs == 2
     run_as(REMOTE_USER="bob", HTTP_REMOTE_USER="ann")
     assert program.runs == 2
+    run_as(HTTP_REMOTE_USER="ann")
+    assert program.runs == 3
+
+
+def test_a_client_is_not_a_user_of_the_server_without_a_key_either() -> None:
+    """A PUT of somebody whom the server knows is not replayed to whoever says in a field that he is the same."""
+    program = Program(apps.listed)
+    guarded = verbguard.guard(program, policies=POLICIES)
+    for fields in ({"REMOTE_USER": "ann"}, {"HTTP_REMOTE_USER": "ann"}):
+        run(lambda environ, start, fields=fields: guarded({**environ, **fields}, start), ask("PUT", "/things/1", body=b"x"))
+    assert program.runs == 2
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_field_that_stands_in_the_environ_twice(method: str, key: str | None) -> None:
+    """nginx hands CONTENT_TYPE and CONTENT_LENGTH to uWSGI under a second name as well; other servers double odd names."""
+    bare, program = Program(apps.listed), Program(apps.listed)
+    guarded = verbguard.guard(program, policies=POLICIES)
+    twice = {"HTTP_CONTENT_TYPE": "text/plain", "HTTP_CONTENT_LENGTH": "4", "HTTP_X-A": "1", "HTTP_X_A": "2"}
+    request = ask(method, "/things/1", key=key, body=b"body")
+    answer = run(lambda environ, start: guarded({**environ, **twice}, start), request)
+    assert parts(answer) == parts(run(bare, request))
+    assert program.runs == 1
 
 
 def test_201_is_repaired_where_nothing_can_have_been_created() -> None:

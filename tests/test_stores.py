@@ -786,6 +786,19 @@ def test_answers_without_a_key_make_room(clock: Clock) -> None:
     assert replays(store, claims[-1])
 
 
+def test_a_put_without_a_key_is_never_half_kept(clock: Clock) -> None:
+    """Where its answer finds no room nothing is kept of it: nobody asked for a promise, and a repetition runs."""
+    store = memory(clock, 20_000)
+    for number in range(12):
+        run(store, keyed(f"{number}"), large())
+    for number in range(5):
+        claim = new_put(f"{number}")
+        with suppress(StoreError):
+            run(store, claim, large(4_000))
+            outcome = store.claim(new_put(f"{number}"))
+            assert not isinstance(outcome, Done) or outcome.record.state is State.WHOLE
+
+
 def test_answers_without_a_key_make_room_wherever_they_stand(clock: Clock) -> None:
     """Also behind answers with a key that live as long."""
     store = memory(clock, 100_000)
@@ -1002,6 +1015,17 @@ def test_any_text_has_one_canonical_path(path: str) -> None:
     assert list(above) == sorted(above, key=len)
     assert above[:1] in ((), ("",))
     assert lineage("/" + path) == (here, above)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=20) | st.integers(0, 10**120).map(str))
+@example(str(10**100))
+@example("0" + str(10**110))
+def test_a_path_is_what_its_children_stand_below(segment: str) -> None:
+    """However it is spelled: as the target it is what it is as an ancestor."""
+    path = "/items/" + segment
+    here, above = lineage(path)
+    assert lineage(path + "/x")[1] == (*above, here)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ class Answering:
 
     def _search(self, layout: AnswerLayout, status: int, headers: Headers) -> None:
         """The fields of an answer that say what it changed, how long it is, and whether it can be kept."""
-        if layout.length >= 0:
-            value = headers[layout.length][1]
+        for place in layout.lengths:
+            value = headers[place][1]
             if value.isdigit():
                 self._declared = int(value)
                 if self._declared > self.plan.replay.max_response:

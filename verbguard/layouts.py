@@ -21,7 +21,7 @@ from verbguard.rules import catalogue
 __all__ = ["ANSWERS", "BY_NAMES", "AnswerLayout", "Layout", "Layouts"]
 
 Place = TypeVar("Place")
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=tuple[Any, ...])
 
 
 def _deciding() -> frozenset[bytes]:
@@ -64,9 +64,11 @@ class Layouts(dict[Key, Layout[Place]], Generic[Key, Place]):
         self._fields = fields
 
     def __missing__(self, key: Key) -> Layout[Place]:
-        if len(self) >= 1_000:  # clients choose names; they must not fill memory
-            self.clear()
-        found = self[key] = Layout(self._fields(key))
+        found = Layout(self._fields(key))
+        if len(key) <= 128 and sum(map(len, key)) <= 4_096:  # clients choose names; they must not fill memory
+            if len(self) >= 1_000:
+                self.clear()
+            self[key] = found
         return found
 
 
@@ -80,12 +82,12 @@ BY_NAMES: Layouts[tuple[bytes, ...], int] = Layouts(_indexes)
 class AnswerLayout:
     """Where an answer with these fields, as its app spells them, has what is looked at; `-1` stands for nowhere."""
 
-    __slots__ = ("_labels", "kind", "length", "named", "names")
+    __slots__ = ("_labels", "kind", "lengths", "named", "names")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         places = {name.lower(): place for place, name in enumerate(names)}
         self.names = tuple(name.lower() for name in names)
-        self.length = places.get(b"content-length", -1)
+        self.lengths = [place for place, name in enumerate(names) if name.lower() == b"content-length"]
         self.kind = places.get(b"content-type", -1)
         self.named = [place for place, name in enumerate(names) if name.lower() in (b"location", b"content-location")]
         stored = [STORED[name] for name in names]

@@ -98,7 +98,7 @@ class Guard:
         # guards of one app share records where they share a store; those of two apps never do
         self.scope = sha256("\n".join(sorted(templates)).encode("utf-8", "surrogatepass")).digest()[:8]
         self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
-        self._stateful = self._with_state()
+        self._stateful = self._with_state(routes)
         self.shallowest = min([0 if segments is None else len(segments) for segments in self._stateful], default=0)
         self.known = frozenset().union(*(route.takes or () for route in routes))
         self.unmapped = Resource(self, (), (), "(unmapped)")
@@ -242,10 +242,13 @@ class Guard:
             if kind is not None:
                 self._kinds[group[0].host, template] = (kind, "declared")
 
-    def _with_state(self) -> list[list[str] | None]:
+    def _with_state(self, routes: Sequence[Route]) -> list[list[str] | None]:
+        """Whatever says it: an inferred kind, a policy by its template, or one on the endpoint."""
+        decorated = {bare(group[0].template): self.policies_of(group, bare(group[0].template)) for group in _by_shape(routes)}
         found: list[list[str] | None] = []
         for (_, template), (kind, _) in self._kinds.items():
             policies = [policy for _, policy in self._named(template)] + [self.default]
+            policies += decorated.get(template, {}).values()
             asked = any(policy.replay is not None and policy.replay.keyless for policy in policies)
             if asked or kind in (Kind.ITEM, Kind.SINGLETON, Kind.STORE):
                 found.append(_segments(template))

@@ -66,7 +66,7 @@ def lineage(path: str) -> tuple[str, tuple[str, ...]]:
     """(the canonical path, its ancestors from the root down): `/items/07` is `/items/7` below `("", "/items")`."""
     parent, _, last = path.rpartition("/")
     begins, above = _LINEAGES.get(parent) or _parent(parent)
-    if last.isdecimal() and last[0] != "0" and last.isascii():
+    if last.isdecimal() and last[0] != "0" and len(last) < 100 and last.isascii():
         return begins + last, above
     if last in ("", ".", ".."):
         here, higher = _lineage_of(parent)

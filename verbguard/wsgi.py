@@ -11,7 +11,7 @@ from typing import Any
 
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
-from verbguard.http import NAME, Headers, Request, Response, environ_name, quoted_path, reason
+from verbguard.http import NAME, Headers, Request, Response, environ_name, joined, quoted_path, reason
 from verbguard.layouts import ANSWERS, Layout, Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
@@ -43,16 +43,22 @@ class _EnvironNames(dict[bytes, str]):
         return self.setdefault(name, environ_name(name))
 
 
+_ELSEWHERE = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")  # nginx passes them beside the keys that PEP 3333 has for them
+
+# The user that the server vouches for; no client can send a field of that name.
+SERVER_USER = b"(server).remote-user"
+
+
 class _FieldNames(dict[str, bytes | None]):
     """The other way round: an environ's key -> field name, or None for what is no field."""
 
     def __missing__(self, key: str) -> bytes | None:
         name = None
-        if key.startswith("HTTP_"):
+        if key.startswith("HTTP_") and key not in _ELSEWHERE:
             name = key[5:].replace("_", "-").lower().encode("latin-1")
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             name = key.replace("_", "-").lower().encode("latin-1")
-        if len(self) < 2_000:  # clients choose names; they must not fill memory
+        if len(self) < 2_000 and len(key) <= 128:  # clients choose names; they must not fill memory
             self[key] = name
         return name
 
@@ -63,7 +69,7 @@ _FIELDS = _FieldNames()
 
 def _named(keys: tuple[str, ...]) -> Iterator[tuple[bytes, str]]:
     for key in keys:
-        name = b"remote-user" if key == "REMOTE_USER" else _FIELDS[key]
+        name = SERVER_USER if key == "REMOTE_USER" else _FIELDS[key]
         if name is not None:
             yield name, key
 
@@ -132,9 +138,7 @@ class WsgiRequest(Request):
         environ = self.environ
         layout = self.layout = self._layout()
         found = {name: octets(environ[key]) for name, key in layout.deciding}
-        if layout.repeats:  # REMOTE_USER from the server, and a field of that name from the client: both count
-            found[b"remote-user"] = octets(f"{environ['REMOTE_USER']}, {environ['HTTP_REMOTE_USER']}")
-        return found
+        return found if not layout.repeats else joined((name, octets(environ[key])) for name, key in layout.deciding)
 
     def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
         environ = self.environ

@@ -65,7 +65,7 @@ class _Credential(dict[bytes, bool]):
 
     def __missing__(self, name: bytes) -> bool:
         found = name in CREDENTIALS or (_SOUNDS.search(name) is not None and _NOT_ONE.search(name) is None)
-        if len(self) < 2_000:  # clients choose names; they must not fill memory
+        if len(self) < 2_000 and len(name) <= 128:  # clients choose names; they must not fill memory
             self[name] = found
         return found
 

@@ -39,7 +39,8 @@ def _is_quiet(owner: Any) -> bool:
     code = getattr(owner, "gi_code", None)
     if code is not None:
         return bool(code.co_name == "_iter_encoded")
-    return getattr(owner, "_on_close", None) == [] and type(getattr(owner, "response", None)) in (list, tuple)
+    own = not str(getattr(getattr(type(owner), "close", None), "__module__", "")).startswith("werkzeug.")
+    return not own and getattr(owner, "_on_close", None) == [] and type(getattr(owner, "response", None)) in (list, tuple)
 
 
 class WerkzeugRouter:

@@ -168,7 +168,7 @@ class MemoryStore:
         return None if claim.rerun else Unknown()
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
-        """See Store.save. A record that does not fit any more is kept without its content."""
+        """See Store.save. A keyed record that does not fit any more is kept without its content, a keyless one not at all."""
         packed = record.pack()  # before anything changes: what cannot be framed must leave the claim as it was
         with self._lock:
             ident = claim.ident
@@ -194,6 +194,9 @@ class MemoryStore:
             stored = prefix + packed
             if self.size + len(stored) > self._room:
                 stored = self._fitting(record, prefix, stored, now)
+                if claim.keyless and stored[_STORED.size :] != packed:
+                    self._records.pop(ident, None)  # nobody asked for a promise: a repetition runs
+                    return True
             self._records[ident] = stored
             self.size += len(stored) + _RECORD + len(ident) + _PLACE
             queue = self._queues.get(claim.keep)
@@ -392,8 +395,12 @@ class MemoryStore:
         self._touched = _recent(self._touched, serial)
         self._swept = _recent(self._swept, serial)
         self._forgotten = serial
-        self._paths = sum([path.__sizeof__() + _GENERATION for paths in (self._touched, self._swept) for path in paths])
-        self._most_paths = max(self._share, 2 * self._paths)  # where all of them run, do not look again at each start
+        paths = [
+            (path.__sizeof__() + _GENERATION, mark) for table in (self._touched, self._swept) for path, mark in table.items()
+        ]
+        self._paths = sum([size for size, _ in paths])
+        # where so many of them run, do not look again at each start
+        self._most_paths = max(self._share, 2 * sum([size for size, mark in paths if mark & _RUNNING]))
 
 
 def _droppable(held: bytes, now: float) -> bool:
