@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from verbguard.http import Request
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.rules.facts import accepted, listed
 
 _LENGTH, _CODED = b"content-length", b"transfer-encoding"
 _TYPE, _CODING = b"content-type", b"content-encoding"
@@ -207,38 +206,17 @@ def content_typed(request: Request, target: Target) -> Finding | None:
     return Finding("The content has no Content-Type.", status=415)
 
 
+_ELSEWHERE = ("PATCH", "QUERY")
+
+
 def _declares_types(policy: Policy) -> bool:
     return bool(policy.accepts)
-
-
-def _accepted(value: bytes | None, accepted: Sequence[str]) -> bool:
-    """Whether a Content-Type is one of those declared; each parameter that a declaration has must be there."""
-    from werkzeug.http import parse_options_header
-
-    # "If a Content-Type header field is not present, the recipient MAY [...] assume a media type of
-    #  "application/octet-stream"", RFC 9110 8.3
-    found, parameters = parse_options_header((value or b"application/octet-stream").decode("latin-1"))
-    found = found.strip().lower()
-    kind, slash, subtype = found.partition("/")
-    if not (kind and slash and subtype) or any(mark in found for mark in " \t,"):
-        return False
-    for each in accepted:
-        declared, wanted = parse_options_header(each)
-        declared = declared.strip().lower()
-        if declared in (found, f"{kind}/*", "*/*") and all(
-            parameters.get(name, "").lower() == said.lower() for name, said in wanted.items()
-        ):
-            return True
-    return False
-
-
-_HINTS = {"PATCH": b"accept-patch", "QUERY": b"accept-query"}
 
 
 @rule(
     "content-type-accepted",
     "A media type that is not declared",
-    cites="RFC 9110 15.5.16, 12.5.1, RFC 5789 3.1, RFC 10008 3",
+    cites="RFC 9110 15.5.16, 12.5.1",
     when=When.REQUEST,
     fields={_TYPE, *_CONTENT},
     default=Action.OFF,
@@ -251,23 +229,21 @@ def content_type_accepted(request: Request, target: Target) -> Finding | None:
     Why it matters: what a handler was not written for is parsed all the same, or ends in a 500 or a 422 that speaks of the
     wrong thing. A form sent across sites needs no preflight, and an API that reads it as JSON can be written to by any page.
     What the guard does: nothing until a policy says `accepts={"POST": ["application/json"]}`. Then other types are 415 before
-    the content is read, in `guard` and `strict`, with what would do in Accept, Accept-Patch or Accept-Query. `text/*` and
-    `*/*` are understood; parameters count where the declaration has them; content of no type is `application/octet-stream`.
+    the content is read, in `guard` and `strict`, with what would do in Accept. `text/*` and `*/*` are understood, parameters
+    count where the declaration has them, content of no type is `application/octet-stream`. PATCH and QUERY have rules of
+    their own, `patch-media-type` and `query-media-accepted`.
     How to fix it: the client sends a type that is named; or name it. In FastAPI the body model reads JSON only, in Flask
     `request.get_json()` does.
     When to switch it off: leave the method out of `accepts`, or `rules={"content-type-accepted": "off"}`.
     """
-    accepted = target.policy.accepts.get(target.method)
+    types = target.policy.accepts.get(target.method)
     value = request.get(_TYPE)
-    if accepted is None or not (has_content(request) or value is not None and _unannounced(request)):
+    if types is None or target.method in _ELSEWHERE:
         return None
-    if _accepted(value, accepted):
+    if not (has_content(request) or (value is not None and _unannounced(request))) or accepted(value, types):
         return None
-    hint = _HINTS.get(target.method, b"accept")
-    named = target.policy.accept_patch if hint == b"accept-patch" and target.policy.accept_patch else accepted
-    said = (value or b"no Content-Type").decode("latin-1")[:60]
-    value = ", ".join(named).encode("latin-1", "replace")
-    return Finding(f"{said!r} is not accepted by {target.method} here.", status=415, headers=[(hint, value)])
+    said = "Content of no type" if value is None else repr(value.decode("latin-1")[:60])
+    return Finding(f"{said} is not accepted by {target.method} here.", status=415, headers=[(b"accept", listed(list(types)))])
 
 
 # ---- how content is coded
