@@ -198,6 +198,8 @@ class Plan:
             "HEAD",
             "OPTIONS",
         )
+        if self.light:
+            self.host = None  # whether a GET is refused must not hang on what else is looked for in it
         self.idle = self.light and not relevant  # not even that
         self.refuses = self.refused is not None and not self.confirms
 

@@ -217,6 +217,7 @@ CASES: list[Case] = [
     ("framing-cl-te", at(), sent("PUT", "x", transfer_encoding="\xff" * 4096), None, BAD),
     ("framing-cl-te", at(), spoke("1.1", transfer_encoding="chunked"), None, None),
     ("framing-cl-te", at(), sent("POST"), None, None),
+    ("framing-cl-te", at(), sent("POST", "", transfer_encoding="chunked"), None, None),
     ("content-length-required", at(), spoke("1.1", transfer_encoding="chunked"), None, {"status": 411}),
     ("content-length-required", at(), sent("POST", transfer_encoding="chunked"), None, None),
     ("content-length-required", at(), ask("POST"), None, None),

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from verbguard.http import Request
+from verbguard.methods import REGISTERED, SAFE
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Finding, Target, When, rule
-from verbguard.rules.facts import accepted, listed
+from verbguard.rules.facts import accepted, has_content, listed
 
 _LENGTH, _CODED = b"content-length", b"transfer-encoding"
 _TYPE, _CODING = b"content-type", b"content-encoding"
 _CONTENT = frozenset([_LENGTH, _CODED])
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
-
-
-def has_content(request: Request) -> bool:
-    """Whether content is announced. A length that nobody can read announces some; `0` announces none."""
-    if request.get(_CODED) is not None:
-        return True
-    length = request.get(_LENGTH)
-    return length is not None and length.strip(b" \t0") != b""
 
 
 def _unannounced(request: Request) -> bool:
@@ -206,9 +199,6 @@ def content_typed(request: Request, target: Target) -> Finding | None:
     return Finding("The content has no Content-Type.", status=415)
 
 
-_ELSEWHERE = ("PATCH", "QUERY")
-
-
 def _declares_types(policy: Policy) -> bool:
     return bool(policy.accepts)
 
@@ -218,6 +208,7 @@ def _declares_types(policy: Policy) -> bool:
     "A media type that is not declared",
     cites="RFC 9110 15.5.16, 12.5.1",
     when=When.REQUEST,
+    methods=REGISTERED - SAFE - {"PATCH"},
     fields={_TYPE, *_CONTENT},
     default=Action.OFF,
     opt=Action.REJECT,
@@ -238,9 +229,7 @@ def content_type_accepted(request: Request, target: Target) -> Finding | None:
     """
     types = target.policy.accepts.get(target.method)
     value = request.get(_TYPE)
-    if types is None or target.method in _ELSEWHERE:
-        return None
-    if not (has_content(request) or (value is not None and _unannounced(request))) or accepted(value, types):
+    if types is None or not (has_content(request) or (value is not None and _unannounced(request))) or accepted(value, types):
         return None
     said = "Content of no type" if value is None else repr(value.decode("latin-1")[:60])
     return Finding(f"{said} is not accepted by {target.method} here.", status=415, headers=[(b"accept", listed(list(types)))])
@@ -340,7 +329,7 @@ def framing_cl_te(request: Request, target: Target) -> Finding | None:
     difference.
     When to switch it off: behind a server that decodes the content and leaves the field, `rules={"framing-cl-te": "off"}`.
     """
-    if request.get(_CODED) is None or request.get(_LENGTH) is None:
+    if request.get(_CODED) is None or not request.get(_LENGTH):
         return None
     return Finding("Content-Length and Transfer-Encoding contradict each other.", status=400)
 
@@ -351,7 +340,6 @@ def framing_cl_te(request: Request, target: Target) -> Finding | None:
     cites="RFC 9112 6.3, RFC 9110 15.5.12",
     when=When.REQUEST,
     fields={_CODED},
-    lacks=_LENGTH,
     default=Action.OFF,
     opt=Action.REJECT,
     strength="MAY",
@@ -368,7 +356,7 @@ def content_length_required(request: Request, target: Target) -> Finding | None:
     FastAPI reads both; Flask under gunicorn does, under servers without `wsgi.input_terminated` it sees nothing.
     When to switch it off: leave it off wherever uploads are streamed.
     """
-    return Finding("Send the content with a Content-Length.", status=411)
+    return None if request.get(_LENGTH) else Finding("Send the content with a Content-Length.", status=411)
 
 
 # ---- what describes content and decides nothing

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verbguard.http import Headers, header
+from verbguard.http import Headers, Request, header
 from verbguard.rules import Answer, Finding
 
-__all__ = ["accepted", "fresh", "is_json", "listed", "media_type"]
+__all__ = ["accepted", "fresh", "has_content", "is_json", "listed", "media_type"]
+
+
+def has_content(request: Request) -> bool:
+    """Whether content is announced. A length that nobody can read announces some; `0` announces none."""
+    if request.get(b"transfer-encoding") is not None:
+        return True
+    length = request.get(b"content-length")
+    return length is not None and length.strip(b" \t0") != b""
 
 
 def media_type(value: bytes | None) -> str:
