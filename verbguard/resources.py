@@ -197,6 +197,7 @@ class Plan:
         self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
             "HEAD",
             "OPTIONS",
+            "TRACE",
         )
         if self.light:
             self.host = None  # whether a GET is refused must not hang on what else is looked for in it
