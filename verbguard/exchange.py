@@ -13,7 +13,7 @@ from typing import Any
 from verbguard.answering import Answering
 from verbguard.conditions import state_of
 from verbguard.http import Headers, Request, Response, header, problem
-from verbguard.layouts import BY_NAMES
+from verbguard.layouts import BY_NAMES, Layout
 from verbguard.methods import BODILESS
 from verbguard.plans import Guard
 from verbguard.policy import Action
@@ -82,6 +82,8 @@ class Exchange(Answering):
             self.guard.repeat(note)
         marks = self.marks = self.request.deciding(BY_NAMES)
         self.layout = self.request.layout  # what a rule takes away from the request has decided all the same
+        if marks.get(b"content-type") == b"":  # names nothing, as in WSGI, where an empty one is none
+            self.layout = Layout((name, 0) for name in self.layout.names if name != b"content-type")
         asked = plan.asked(self.layout)
         if plan.host is not None and not HOSTS[marks.get(b"host")]:
             asked = (plan.host, *asked)
@@ -412,4 +414,5 @@ def pending(request: Request) -> bool:
     length = fields.get(b"content-length")
     if length is None:
         return False
-    return not length.isdigit() or int(length) > PENDING or (length != b"0" and b"expect" in fields)
+    much = not length.isdigit() or len(length) > 9 or int(length) > PENDING
+    return much or (length != b"0" and b"expect" in fields)

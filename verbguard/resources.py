@@ -197,7 +197,10 @@ class Plan:
         self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
             "HEAD",
             "OPTIONS",
+            "TRACE",
         )
+        if self.light:
+            self.host = None  # whether a GET is refused must not hang on what else is looked for in it
         self.idle = self.light and not relevant  # not even that
         self.refuses = self.refused is not None and not self.confirms
 

@@ -427,7 +427,8 @@ class _Serving(Serving):
     def _read(self, environ: Environ) -> Any:
         """All of the request's content, put back for the app; None when it ended before its declared length."""
         declared = octets(environ.get("CONTENT_LENGTH") or "")
-        left = int(declared) if declared.isdigit() else -1
+        digits = declared.lstrip(b"0")[:19] or b"0"  # more are never reached, and Python reads no number of 5,000
+        left = int(digits) if declared.isdigit() else -1
         if left < 0 and not environ.get("wsgi.input_terminated"):
             if "HTTP_TRANSFER_ENCODING" in environ:
                 self.unreadable()

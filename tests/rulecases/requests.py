@@ -15,7 +15,7 @@ LONG = "x" * 8192
 JSON = "application/json"
 BAD, FOUND = {"status": 400}, {"status": 0}
 MERGE = "application/merge-patch+json"
-TYPES = at(accepts={"POST": [JSON, "text/*"], "PUT": ["a/b; v=1"], "PATCH": [MERGE], "QUERY": ["*/*"], "DELETE": []})
+TYPES = at(accepts={"POST": [JSON, "text/*"], "PUT": ["a/b; v=1"], "PATCH": [MERGE, "text/*"], "QUERY": ["a/*"], "DELETE": []})
 CODINGS = at(codings=["gzip", "BR"])
 EXPECT = frozenset({b"expect"})
 
@@ -147,8 +147,14 @@ CASES: list[Case] = [
     ("content-type-accepted", TYPES, spoke("2", content_type="a/b"), None, {"status": 415}),
     ("content-type-accepted", TYPES, sent("PUT", content_type="a/b"), None, says_415("accept", "a/b; v=1")),
     ("content-type-accepted", TYPES, sent("PUT", content_type="a/b; v=2"), None, {"status": 415}),
-    ("content-type-accepted", TYPES, sent("PATCH", content_type="text/plain"), None, says_415("accept-patch", MERGE)),
-    ("content-type-accepted", TYPES, sent("QUERY", content_type="x"), None, says_415("accept-query", "*/*")),
+    ("patch-media-type", TYPES, sent("PATCH", content_type="a/b"), None, says_415("accept-patch", f"{MERGE}, text/*")),
+    ("patch-media-type", TYPES, sent("PATCH", content_type="\xff,a/b"), None, {"status": 415}),
+    ("patch-media-type", TYPES, sent("PATCH", content_type=MERGE + ", a/b"), None, {"status": 415}),
+    ("patch-media-type", at(accept_patch=["text/*; v=1"]), sent("PATCH", content_type="Text/X;V=1"), None, None),
+    ("patch-media-type", at(accept_patch=["text/*; v=1"]), sent("PATCH", content_type="text/x"), None, {"status": 415}),
+    ("query-media-accepted", TYPES, sent("QUERY", content_type="x"), None, says_415("accept-query", "a/*")),
+    ("query-media-accepted", TYPES, sent("QUERY", content_type="A/b;c"), None, None),
+    ("content-type-accepted", TYPES, sent("PATCH", content_type="a/b"), None, None),
     ("content-type-accepted", TYPES, sent("DELETE", content_type="a/b"), None, {"status": 415}),
     ("content-type-accepted", TYPES, sent("POST", content_type="Application/JSON; charset=utf-8"), None, None),
     ("content-type-accepted", TYPES, sent("POST", content_type="text/csv"), None, None),
@@ -211,6 +217,7 @@ CASES: list[Case] = [
     ("framing-cl-te", at(), sent("PUT", "x", transfer_encoding="\xff" * 4096), None, BAD),
     ("framing-cl-te", at(), spoke("1.1", transfer_encoding="chunked"), None, None),
     ("framing-cl-te", at(), sent("POST"), None, None),
+    ("framing-cl-te", at(), sent("POST", "", transfer_encoding="chunked"), None, None),
     ("content-length-required", at(), spoke("1.1", transfer_encoding="chunked"), None, {"status": 411}),
     ("content-length-required", at(), sent("POST", transfer_encoding="chunked"), None, None),
     ("content-length-required", at(), ask("POST"), None, None),

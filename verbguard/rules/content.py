@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from verbguard.http import Request
+from verbguard.methods import REGISTERED, SAFE
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.rules.facts import accepted, has_content, listed
 
 _LENGTH, _CODED = b"content-length", b"transfer-encoding"
 _TYPE, _CODING = b"content-type", b"content-encoding"
 _CONTENT = frozenset([_LENGTH, _CODED])
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
-
-
-def has_content(request: Request) -> bool:
-    """Whether content is announced. A length that nobody can read announces some; `0` announces none."""
-    if request.get(_CODED) is not None:
-        return True
-    length = request.get(_LENGTH)
-    return length is not None and length.strip(b" \t0") != b""
 
 
 def _unannounced(request: Request) -> bool:
@@ -211,35 +203,12 @@ def _declares_types(policy: Policy) -> bool:
     return bool(policy.accepts)
 
 
-def _accepted(value: bytes | None, accepted: Sequence[str]) -> bool:
-    """Whether a Content-Type is one of those declared; each parameter that a declaration has must be there."""
-    from werkzeug.http import parse_options_header
-
-    # "If a Content-Type header field is not present, the recipient MAY [...] assume a media type of
-    #  "application/octet-stream"", RFC 9110 8.3
-    found, parameters = parse_options_header((value or b"application/octet-stream").decode("latin-1"))
-    found = found.strip().lower()
-    kind, slash, subtype = found.partition("/")
-    if not (kind and slash and subtype) or any(mark in found for mark in " \t,"):
-        return False
-    for each in accepted:
-        declared, wanted = parse_options_header(each)
-        declared = declared.strip().lower()
-        if declared in (found, f"{kind}/*", "*/*") and all(
-            parameters.get(name, "").lower() == said.lower() for name, said in wanted.items()
-        ):
-            return True
-    return False
-
-
-_HINTS = {"PATCH": b"accept-patch", "QUERY": b"accept-query"}
-
-
 @rule(
     "content-type-accepted",
     "A media type that is not declared",
-    cites="RFC 9110 15.5.16, 12.5.1, RFC 5789 3.1, RFC 10008 3",
+    cites="RFC 9110 15.5.16, 12.5.1",
     when=When.REQUEST,
+    methods=REGISTERED - SAFE - {"PATCH"},
     fields={_TYPE, *_CONTENT},
     default=Action.OFF,
     opt=Action.REJECT,
@@ -251,23 +220,19 @@ def content_type_accepted(request: Request, target: Target) -> Finding | None:
     Why it matters: what a handler was not written for is parsed all the same, or ends in a 500 or a 422 that speaks of the
     wrong thing. A form sent across sites needs no preflight, and an API that reads it as JSON can be written to by any page.
     What the guard does: nothing until a policy says `accepts={"POST": ["application/json"]}`. Then other types are 415 before
-    the content is read, in `guard` and `strict`, with what would do in Accept, Accept-Patch or Accept-Query. `text/*` and
-    `*/*` are understood; parameters count where the declaration has them; content of no type is `application/octet-stream`.
+    the content is read, in `guard` and `strict`, with what would do in Accept. `text/*` and `*/*` are understood, parameters
+    count where the declaration has them, content of no type is `application/octet-stream`. PATCH and QUERY have rules of
+    their own, `patch-media-type` and `query-media-accepted`.
     How to fix it: the client sends a type that is named; or name it. In FastAPI the body model reads JSON only, in Flask
     `request.get_json()` does.
     When to switch it off: leave the method out of `accepts`, or `rules={"content-type-accepted": "off"}`.
     """
-    accepted = target.policy.accepts.get(target.method)
+    types = target.policy.accepts.get(target.method)
     value = request.get(_TYPE)
-    if accepted is None or not (has_content(request) or value is not None and _unannounced(request)):
+    if types is None or not (has_content(request) or (value is not None and _unannounced(request))) or accepted(value, types):
         return None
-    if _accepted(value, accepted):
-        return None
-    hint = _HINTS.get(target.method, b"accept")
-    named = target.policy.accept_patch if hint == b"accept-patch" and target.policy.accept_patch else accepted
-    said = (value or b"no Content-Type").decode("latin-1")[:60]
-    value = ", ".join(named).encode("latin-1", "replace")
-    return Finding(f"{said!r} is not accepted by {target.method} here.", status=415, headers=[(hint, value)])
+    said = "Content of no type" if value is None else repr(value.decode("latin-1")[:60])
+    return Finding(f"{said} is not accepted by {target.method} here.", status=415, headers=[(b"accept", listed(list(types)))])
 
 
 # ---- how content is coded
@@ -364,7 +329,7 @@ def framing_cl_te(request: Request, target: Target) -> Finding | None:
     difference.
     When to switch it off: behind a server that decodes the content and leaves the field, `rules={"framing-cl-te": "off"}`.
     """
-    if request.get(_CODED) is None or request.get(_LENGTH) is None:
+    if request.get(_CODED) is None or not request.get(_LENGTH):
         return None
     return Finding("Content-Length and Transfer-Encoding contradict each other.", status=400)
 
@@ -375,7 +340,6 @@ def framing_cl_te(request: Request, target: Target) -> Finding | None:
     cites="RFC 9112 6.3, RFC 9110 15.5.12",
     when=When.REQUEST,
     fields={_CODED},
-    lacks=_LENGTH,
     default=Action.OFF,
     opt=Action.REJECT,
     strength="MAY",
@@ -392,7 +356,7 @@ def content_length_required(request: Request, target: Target) -> Finding | None:
     FastAPI reads both; Flask under gunicorn does, under servers without `wsgi.input_terminated` it sees nothing.
     When to switch it off: leave it off wherever uploads are streamed.
     """
-    return Finding("Send the content with a Content-Length.", status=411)
+    return None if request.get(_LENGTH) else Finding("Send the content with a Content-Length.", status=411)
 
 
 # ---- what describes content and decides nothing

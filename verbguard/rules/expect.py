@@ -10,7 +10,7 @@ from verbguard.http import Request
 from verbguard.methods import SAFE
 from verbguard.policy import Action
 from verbguard.rules import Finding, Target, When, rule
-from verbguard.rules.content import has_content
+from verbguard.rules.facts import has_content
 
 _EXPECT = frozenset([b"expect"])
 _OLD = ("1.0", "1")  # granian says 1

@@ -417,9 +417,9 @@ def host_exactly_one(request: Request, target: Target) -> Finding | None:
 
     Why it matters: who reads the first line and who reads the last speak of different sites: that is how a cache is filled
     with another site's answer, and how links in a mail lead elsewhere. RFC 9112 3.2 asks for 400.
-    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells. It is asked where the
-    request is looked at anyhow: for every method but GET and QUERY that need nothing else. h11, hypercorn and gunicorn refuse
-    most of these themselves; httptools and waitress do not.
+    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells. GET is not
+    asked: a look at each of them would cost every reader something. h11, hypercorn and gunicorn refuse most of these
+    themselves, httptools and waitress do not.
     How to fix it: the client, or the proxy that adds a second line. In FastAPI use Starlette's `TrustedHostMiddleware`, in
     Flask `TRUSTED_HOSTS`: they hold Host against a list, for GET too.
     When to switch it off: `rules={"host-exactly-one": "off"}`. A missing Host is left to the server: test clients that call an

@@ -8,7 +8,7 @@ from verbguard.http import Headers, Request, header
 from verbguard.methods import allow_value
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Finding, Target, When, rule
-from verbguard.rules.facts import listed, media_type
+from verbguard.rules.facts import accepted, has_content, listed, media_type
 
 
 def patch_types(policy: Policy) -> Sequence[str]:
@@ -45,7 +45,7 @@ def patch_media_type(request: Request, target: Target) -> Finding | None:
     kind = media_type(request.get(b"content-type"))
     if kind == "application/json" and "application/merge-patch+json" in types:
         return None
-    if not types or kind in types or (not kind and request.get(b"content-length") in (None, b"0")):
+    if not types or (kind and accepted(request.get(b"content-type"), types)) or (not kind and not has_content(request)):
         return None
     what = f"{kind} is no patch format of this resource" if kind else "A patch says its media type"
     return Finding(f"{what}: {', '.join(types)}.", status=415, headers=[(b"accept-patch", listed(list(types)))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from verbguard.http import Headers, Request, header
 from verbguard.policy import Action
 from verbguard.rules import Answer, Finding, Target, When, rule
-from verbguard.rules.facts import listed, media_type
+from verbguard.rules.facts import accepted, listed, media_type
 
 
 @rule(
@@ -59,7 +59,7 @@ def query_media_accepted(request: Request, target: Target) -> Finding | None:
     """
     types = target.policy.accepts.get("QUERY", ())
     kind = media_type(request.get(b"content-type"))
-    if not types or not kind or kind in types:
+    if not types or not kind or accepted(request.get(b"content-type"), types):
         return None
     return Finding(
         f"{kind} is no query format of this resource: {', '.join(types)}.",
