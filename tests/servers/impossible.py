@@ -75,7 +75,6 @@ for server in ("uvicorn-httptools", "granian", "gunicorn", "waitress", "granian-
 for server in ("granian", "waitress", "granian-wsgi"):
     IMPOSSIBLE[server, "GET api.example:443"] = Impossible("the server makes a path of it", "404 of the app; next 200")
 for server in ("granian", "granian-wsgi"):
-    IMPOSSIBLE[server, "no Host"] = Impossible("granian hands on an empty Host", CREATED)
     IMPOSSIBLE[server, "Content-Length beside Transfer-Encoding"] = Impossible(
         "granian takes Content-Length away, and closes", "201 Location close; end; ran 1"
     )
