@@ -6,10 +6,13 @@ from verbguard.http import Request, Response, header
 from verbguard.methods import allow_value
 from verbguard.policy import Action
 from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.rules.facts import structured
 
 
-def _listed(value: bytes) -> set[str]:
-    return {name.strip() for name in value.decode("latin-1").split(",") if name.strip()}
+def allowed(response: Answer) -> set[str] | None:
+    """The methods in all Allow lines of an answer, None where it has none."""
+    lines = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"allow"]
+    return {name.strip() for name in ",".join(lines).split(",") if name.strip()} if lines else None
 
 
 @rule(
@@ -28,21 +31,22 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     Why it matters: Allow is how a client learns what it may do instead. Starlette and FastAPI list the methods of the first
     route that matches only; clients then believe that a resource cannot be created or changed.
     What the guard does: where the routes are known, `guard` and `strict` send the union of all that match, with HEAD for GET
-    and OPTIONS, without the method that was refused. On a bare app without a policy it only tells. `observe` only tells.
+    and OPTIONS; the method that was refused is left out, or taken out of the app's own Allow. On a bare app without a policy
+    it tells of a missing Allow. `observe` only tells.
     How to fix it: in FastAPI put the methods of one path into one `APIRouter.api_route(..., methods=[...])`, or leave it to the
     guard; Flask lists all of them. In a handler of your own, `HTTPException(405, headers={"Allow": "GET, POST"})` in FastAPI,
     `abort(405, valid_methods=["GET", "POST"])` in Flask.
     When to switch it off: where a method must stay unmentioned, `rules={"status-405-needs-allow": "off"}`.
     """
-    given = header(response.headers, b"allow")
-    if not target.allow:
-        return None if given is not None else Finding("405 without Allow, and the routes are not known.")
-    wanted = set(target.allow) - {target.method}
-    if given is not None:
-        wanted |= _listed(given) - {target.method}
-        if wanted == _listed(given):
-            return None
-    return Finding("Allow was completed from the routes.", drop=frozenset([b"allow"]), add=[(b"allow", allow_value(wanted))])
+    given = allowed(response)
+    if given is None and not target.allow:
+        return Finding("405 without Allow, and the routes are not known.")
+    wanted = {*target.allow, *(given or ())} - {target.method}
+    if wanted == given:
+        return None
+    return Finding(
+        "Allow was made to fit the routes and the refusal.", drop=frozenset([b"allow"]), add=[(b"allow", allow_value(wanted))]
+    )
 
 
 @rule(
@@ -61,13 +65,15 @@ def options_allow(request: Request, response: Answer, target: Target) -> Finding
         return None
     drop: set[bytes] = set()
     add = []
-    given = header(response.headers, b"allow")
-    wanted = set(target.allow) | (_listed(given) if given is not None else set())
-    if given is None or wanted != _listed(given):
+    given = allowed(response)
+    wanted = set(target.allow) | (given or set())
+    if wanted != given:
         drop.add(b"allow")
         add.append((b"allow", allow_value(wanted)))
     if header(response.headers, b"accept-patch") is None:
         add += accept_patch(target)
+    if header(response.headers, b"accept-query") is None:
+        add += accept_query(target)
     if not add:
         return None
     return Finding("OPTIONS was completed from the routes.", drop=frozenset(drop), add=add)
@@ -87,7 +93,7 @@ def options_auto(request: Request, response: Answer, target: Target) -> Finding 
     """An app that says 405 to OPTIONS on a resource that it has is answered for; a CORS preflight is never touched."""
     if not target.allow or preflight(request):
         return None
-    headers = [(b"allow", allow_value(target.allow)), *accept_patch(target)]
+    headers = [(b"allow", allow_value(target.allow)), *accept_patch(target), *accept_query(target)]
     return Finding("OPTIONS was answered from the routes.", status=204, answer=Response(204, headers))
 
 
@@ -129,7 +135,7 @@ def allow_consistent(request: Request, response: Answer, target: Target) -> Find
     When to switch it off: `{"allow-consistent": "off"}`.
     """
     method = target.method
-    if method in ("OPTIONS", "HEAD") or method in _listed(header(response.headers, b"allow") or b""):
+    if method in ("OPTIONS", "HEAD") or method in (allowed(response) or ()):
         return None
     return Finding(f"{method} succeeded, and Allow does not list it.")
 
@@ -214,6 +220,12 @@ def accept_patch(target: Target) -> list[tuple[bytes, bytes]]:
     if "PATCH" not in target.allow or not target.policy.accept_patch:
         return []
     return [(b"accept-patch", ", ".join(target.policy.accept_patch).encode("latin-1"))]
+
+
+def accept_query(target: Target) -> list[tuple[bytes, bytes]]:
+    """The Accept-Query line of a route that says what QUERY takes (RFC 10008 section 3)."""
+    types = target.policy.accepts.get("QUERY", ())
+    return [(b"accept-query", structured(types))] if types and "QUERY" in target.allow else []
 
 
 def preflight(request: Request) -> bool:

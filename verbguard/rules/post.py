@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from verbguard.http import Request, header
 from verbguard.location import derive, elsewhere
 from verbguard.policy import Action
 from verbguard.routes import Kind
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
 from verbguard.rules.facts import fresh
+
+# What begins another reference: a comma alone may stand in a URI.
+_LIST = re.compile(rb",\s*(?:/|[a-z][a-z0-9+.\-]*:)|,\s", re.IGNORECASE)
 
 
 @rule(
@@ -67,10 +72,13 @@ def post_created_as_200(request: Request, response: Answer, target: Target) -> F
 
     Why it matters: generic clients look for a new resource on 201 only; on 200 they read the content as the result of an
     action and never follow Location.
-    What the guard does: it tells, in every profile; whether something was created only the application knows.
+    What the guard does: it tells, in every profile; whether something was created only the application knows. On a route
+    whose `kind` is "action" it is silent.
     How to fix it: `@app.post("/orders", status_code=201)` in FastAPI, `return body, 201, {"Location": url}` in Flask.
     When to switch it off: where Location points to the result of an action, `{"post-created-as-200": "off"}`.
     """
+    if target.kind is Kind.ACTION:
+        return None
     return Finding("A POST answered 200 with Location; if something was created, the answer is 201.")
 
 
@@ -93,7 +101,7 @@ def post_location_specific(request: Request, response: Answer, target: Target) -
     When to switch it off: `{"post-location-specific": "off"}` where a client is known to want the fragment.
     """
     value = header(response.headers, b"location") or b""
-    if b"#" in value or b"," in value:
+    if b"#" in value or _LIST.search(value):
         return Finding("Location names a part or a list, not one new resource.")
     return None if elsewhere(value, request) else Finding("Location names the target itself, which was not created.")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from verbguard.http import Request, header
 from verbguard.location import elsewhere, safe
 from verbguard.methods import allow_value
-from verbguard.policy import Action
-from verbguard.routes import Kind
+from verbguard.policy import Action, Replay
+from verbguard.routes import Kind, expression
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
 from verbguard.rules.facts import fresh, is_json, media_type
 
@@ -133,13 +135,14 @@ def put_other_target(request: Request, response: Answer, target: Target) -> Find
 
     Why it matters: PUT asks for the state of its own URI. A server that stores it elsewhere and says 200 leaves caches and
     clients with a belief about the wrong resource; RFC 9110 wants a redirect, so that the client decides.
-    What the guard does: it tells; in `strict` a 500 takes the answer's place, so that a test fails.
+    What the guard does: it tells; in `strict` a 500 takes the answer's place, so that a test fails. What is below the target,
+    such as `/items/7/versions/3`, is fine; hosts are not compared.
     How to fix it: answer 301, 302, 307 or 308 with Location before anything is stored: `RedirectResponse(url, 308)` in
     FastAPI, `redirect(url, 308)` in Flask. If the field names a status report, answer 202.
-    When to switch it off: where Content-Location names a version of the same resource, `{"put-other-target-3xx": "off"}`.
+    When to switch it off: where Content-Location names the same resource elsewhere, `{"put-other-target-3xx": "off"}`.
     """
     for name, value in response.headers:
-        if name.lower() in _NAMES and elsewhere(value, request):
+        if name.lower() in _NAMES and elsewhere(value, request, below=True):
             return Finding(f"The PUT succeeded, and {name.decode('latin-1')} names another resource.", status=500)
     return None
 
@@ -166,7 +169,7 @@ def put_location_is_target(request: Request, response: Answer, target: Target) -
     When to switch it off: where Location only adds a version to the same resource, `{"put-201-location-is-target": "off"}`.
     """
     location = header(response.headers, b"location") or b""
-    return Finding("A PUT created a resource that is not its target.") if elsewhere(location, request) else None
+    return Finding("A PUT created a resource that is not its target.") if elsewhere(location, request, below=True) else None
 
 
 # ---- what the content is
@@ -204,7 +207,6 @@ def put_no_patch_media(request: Request, target: Target) -> Finding | None:
     cites="RFC 9110 9.3.4",
     when=When.BODY,
     methods={"PUT", "PATCH"},
-    fields={b"content-type"},
     default=Action.OFF,
     opt=Action.REJECT,
     opted=lambda policy: policy.identity is not None,
@@ -214,24 +216,45 @@ def put_identity(request: Request, target: Target, content: bytes | Iterable[byt
 
     Why it matters: `PUT /customers/7` with `{"id": 8}` is a mistake of the client, mostly a form that kept an old id. A
     handler that trusts the content overwrites customer 8, one that trusts the URL gives customer 7 another's data.
-    What the guard does: nothing until a policy names the member, `item(identity="id")`. Then a request whose member differs
-    from the last parameter of the URL is refused with 400 before the handler runs and before a key is used. Content that is
-    no JSON object, has no such member, or is too large to be held in memory is not judged.
+    What the guard does: nothing until a policy names the member, `item(identity="id")`. Then a request whose member differs,
+    as text, from the last parameter of the URL is refused with 400 before the handler runs and before a key is used.
+    Content that is no JSON object, has another type, is coded, or is larger than `replay.max_request` is not judged; a
+    member that is missing, or null in a PUT, claims nothing. The guard reads the content before the app does.
     How to fix it: leave the id out of the content. In FastAPI a model without `id`, in Flask a schema without it.
     When to switch it off: leave `identity` out of the policy, or `{"put-identity": "off"}` on the route.
     """
-    member = target.policy.identity
-    if member is None or not isinstance(content, bytes) or not is_json(media_type(request.get(b"content-type"))):
+    member, bound = target.policy.identity, (target.policy.replay or Replay()).max_request
+    if member is None or not isinstance(content, bytes) or len(content) > bound:
         return None
-    named = request.path.rstrip("/").rpartition("/")[2]
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    value = document.get(member) if isinstance(document, dict) else None
-    if not isinstance(value, (str, int)) or isinstance(value, bool) or str(value) == named:
+    said = _said_of(member, content, request)
+    named = _last_parameter(target.template, request.path) if said else None
+    if named is None or all(value == named for value in said):
         return None
     return Finding(f"The content's {member!r} is not the resource that the URL names.", status=400)
+
+
+def _said_of(member: str, content: bytes, request: Request) -> list[Any]:
+    """All that a JSON object says of one member, numbers as they are written: parsers differ in which of two they keep."""
+    kind = request.get(b"content-type")
+    if (kind and not is_json(media_type(kind))) or (request.get(b"content-encoding") or b"identity").lower() != b"identity":
+        return []
+    try:
+        document = json.loads(content, object_pairs_hook=tuple, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(document, tuple):  # objects are tuples of pairs here, arrays are lists
+        return []
+    unknown = request.method == "PUT"  # clients send null for what they do not know; in a merge patch null takes away
+    return [value for name, value in document if name == member and not (value is None and unknown)]
+
+
+def _last_parameter(template: str, path: str) -> str | None:
+    """What the path has in the place of the template's last parameter, also with slashes that applications fold."""
+    match = expression(template).fullmatch(path)
+    if match is None:
+        match = expression(template.rstrip("/")).fullmatch(re.sub("/+", "/", path).rstrip("/"))
+    values = match.groups() if match else ()
+    return values[-1] if values else None
 
 
 # ---- what the answer says of the state
@@ -275,6 +298,7 @@ _FRESHNESS = frozenset([b"cache-control", b"expires"])
     cites="RFC 9110 9.3.4",
     when=When.STATUS,
     methods={"PUT"},
+    statuses=range(200, 300),
     has=_FRESHNESS,
     opt=Action.REPAIR,
     strength="MUST",
