@@ -60,7 +60,15 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     routine=True,
 )
 def options_allow(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A successful OPTIONS lists what the resource can be asked, and which media types PATCH takes (RFC 5789 3.1)."""
+    """A successful OPTIONS does not list what the resource can be asked.
+
+    Why it matters: that list is what OPTIONS is for. Gateways, API browsers and generic clients build on it.
+    What the guard does: it adds Allow, or completes it, from the routes, and Accept-Patch and Accept-Query from the policy; a
+    CORS preflight is never touched, and where the routes are not known it is silent. `observe` only tells.
+    How to fix it: leave OPTIONS to the guard in FastAPI, which has none, and to Flask, which answers it; in a handler of your
+    own `headers={"Allow": "GET, PUT, OPTIONS"}`.
+    When to switch it off: `rules={"options-allow": "off"}`, where the methods are nobody's business.
+    """
     if not target.allow or preflight(request):
         return None
     drop: set[bytes] = set()
@@ -90,7 +98,16 @@ def options_allow(request: Request, response: Answer, target: Target) -> Finding
     routine=True,
 )
 def options_auto(request: Request, response: Answer, target: Target) -> Finding | None:
-    """An app that says 405 to OPTIONS on a resource that it has is answered for; a CORS preflight is never touched."""
+    """The app says 405 to OPTIONS on a resource that it has.
+
+    Why it matters: OPTIONS is how a client asks what can be done without doing it. FastAPI and Starlette answer it 405, with
+    the methods of one route only.
+    What the guard does: it answers 204 with Allow, Accept-Patch and Accept-Query, as far as routes and policy tell; a CORS
+    preflight is never touched, so that nothing is made to look allowed. `observe` only tells.
+    How to fix it: nothing needs to be done; Flask answers OPTIONS itself. A handler of your own is `@app.options("/items")`
+    in FastAPI.
+    When to switch it off: where OPTIONS shall fail, `rules={"options-auto": "off"}`.
+    """
     if not target.allow or preflight(request):
         return None
     headers = [(b"allow", allow_value(target.allow)), *accept_patch(target), *accept_query(target)]
@@ -108,9 +125,14 @@ def options_auto(request: Request, response: Answer, target: Target) -> Finding 
     routine=True,
 )
 def head_from_get(request: Request, response: Answer, target: Target) -> Finding | None:
-    """ "All general-purpose servers MUST support the methods GET and HEAD", RFC 9110 9.1.
+    """The app says 405 to HEAD on a resource that has GET.
 
-    Where the app says 405 to HEAD and has GET, GET runs instead and the answer ends after its head.
+    Why it matters: "All general-purpose servers MUST support the methods GET and HEAD". Link checkers, download tools and
+    monitors ask by HEAD and report the resource as broken. FastAPI has no HEAD unless a route says so.
+    What the guard does: it runs GET instead and ends the answer after its head; `observe` only tells.
+    How to fix it: nothing needs to be done; `@app.api_route("/items", methods=["GET", "HEAD"])` in FastAPI does it without
+    the guard, and Flask does so itself.
+    When to switch it off: where GET costs too much to be run for its head, `rules={"method-get-head-supported": "off"}`.
     """
     if "GET" not in target.allow:
         return None

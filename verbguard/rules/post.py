@@ -28,11 +28,16 @@ _LIST = re.compile(rb",\s*(?:/|[a-z][a-z0-9+.\-]*:)|,\s", re.IGNORECASE)
     strict=Action.REPLACE,
 )
 def post_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 claims that the target itself was created: the collection.
+    """A POST is answered 201 without Location.
 
-    Clients then do not know what to PUT, PATCH or DELETE. The guard derives Location from Content-Location, the policy's
-    template, the one member template below this collection, or a self link, and checks it against the routes. On any
-    doubt it sends none and says so: give the route `location="/items/{id}"`. In `strict` a 500 takes the answer's place.
+    Why it matters: without the field a 201 claims that the target itself was created: the collection. Clients then do not
+    know what to GET, PUT, PATCH or DELETE, and build URLs from ids by rules of their own.
+    What the guard does: it derives Location from Content-Location, the policy's template, the one member template below this
+    collection, or a self link, and checks it against the routes. On any doubt it sends none and says so; in `strict` a 500
+    then takes the answer's place. `observe` only tells.
+    How to fix it: give the route `location="/items/{id}"`; or set it: `response.headers["Location"] = f"/items/{item.id}"` in
+    FastAPI, `return body, 201, {"Location": url_for("item", id=item.id)}` in Flask.
+    When to switch it off: where POST does something and creates nothing to look at, say `kind="action"`, or answer 200.
     """
     if target.kind is Kind.ACTION:
         return None
@@ -52,7 +57,15 @@ def post_201_location(request: Request, response: Answer, target: Target) -> Fin
     statuses={301, 302},
 )
 def post_redirect(request: Request, response: Answer, target: Target) -> Finding | None:
-    """For historical reasons clients may turn the POST into a GET on 301 and 302. 303 says GET, 307 and 308 say POST."""
+    """A POST is answered 301 or 302.
+
+    Why it matters: for historical reasons clients may turn the POST into a GET on these two. Browsers and most libraries do,
+    some do not, and then the content is posted a second time, to another place.
+    What the guard does: it tells, in every profile; the redirect passes.
+    How to fix it: 303 says GET, 307 and 308 say POST: `RedirectResponse(url, status_code=303)` in FastAPI, whose default is
+    307; `redirect(url, code=303)` in Flask, whose default is 302.
+    When to switch it off: for HTML forms, where 302 has always meant 303, `rules={"post-redirect-explicit": "off"}`.
+    """
     return Finding(f"{response.status} to POST leaves the next method open: say 303 for GET, 307 or 308 for POST.")
 
 

@@ -25,11 +25,16 @@ from verbguard.rules.facts import fresh, is_json, media_type
     default=Action.REJECT,
 )
 def put_no_collection(request: Request, target: Target) -> Finding | None:
-    """PUT replaces the state of the one resource its URI names; on a collection that would be all of its members.
+    """PUT on a collection, although it replaces the state of the one resource that its URI names.
 
-    Why it matters: clients that mean to create a member PUT to the collection, and a handler that appends makes every
-    retry another member. What to do instead: PUT to a member's URI, or POST to the collection and let the server name it.
-    When to allow it: where PUT really replaces the whole list, say `put="allow"`.
+    Why it matters: on a collection that state would be all of the members. Clients that mean to create one PUT to the
+    collection all the same, and a handler that appends makes every retry another member.
+    What the guard does: 405 with a complete Allow before the content is read, in `guard` and `strict`; `observe` only tells.
+    What is a collection it knows from `kind="collection"`, or from the routes: one of them adds one parameter to this path.
+    How to fix it: route PUT to the member, `@app.put("/items/{id}")` in FastAPI, `@app.put("/items/<id>")` in Flask, or POST
+    to the collection and let the server name the member.
+    When to switch it off: where PUT really replaces the whole list, say `put="allow"`; where this is no collection at all,
+    name what it is, `kind="singleton"`.
     """
     if target.kind is not Kind.COLLECTION or target.policy.put == "allow":
         return None
@@ -51,11 +56,15 @@ def put_no_collection(request: Request, target: Target) -> Finding | None:
     default=Action.REJECT,
 )
 def put_content_range(request: Request, target: Target) -> Finding | None:
-    """A server that takes a PUT with Content-Range for a complete one destroys the rest of the resource.
+    """PUT with Content-Range: a part of the representation, sent as if it were all of it.
 
-    "An origin server SHOULD respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a
-    target resource that does not support partial PUT requests", RFC 9110 14.5. Where an upload API has agreed on it, set
-    `rules = {"put-content-range-400": "off"}`.
+    Why it matters: a server that takes the part for the whole destroys the rest of the resource. "An origin server SHOULD
+    respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a target resource that does not
+    support partial PUT requests". Neither FastAPI nor Flask looks at the field.
+    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells.
+    How to fix it: the client sends the whole representation, or PATCH with a media type that says what changes; a route for
+    it is `@app.patch("/files/{id}")` in FastAPI, `@app.patch("/files/<id>")` in Flask.
+    When to switch it off: where an upload API has agreed on it, `rules={"put-content-range-400": "off"}` on that route.
     """
     return Finding("PUT carries Content-Range: send the whole representation, or PATCH.", status=400)
 
@@ -71,7 +80,17 @@ def put_content_range(request: Request, target: Target) -> Finding | None:
     default=Action.REPAIR,
 )
 def put_create_201(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with `If-None-Match: *` has created the resource, and 201 is what must say so."""
+    """A PUT with `If-None-Match: *` succeeded, so it created the resource, and its answer is not 201.
+
+    Why it matters: 201 is how a client learns that it was first. A client that asked for "create, or fail" and reads 200 must
+    believe that it overwrote somebody's work.
+    What the guard does: the answer becomes 201, and `put-201-location` names the target; `observe` only tells. Without the
+    condition nobody outside the application knows whether something was there, and the rule is silent.
+    How to fix it: in FastAPI set `response.status_code = 201` on an injected `Response` when the row is new; in Flask `return
+    body, 201`.
+    When to switch it off: where clients cannot read a 201, `rules={"put-create-201": "off"}`, or leave 201 out of the route's
+    `statuses={"PUT": {...}}`.
+    """
     own = target.policy.house.get("PUT")
     if (request.get(b"if-none-match") or b"").strip() == b"*" and (own is None or 201 in own):
         return Finding("A PUT with If-None-Match: * that succeeds has created; the answer is 201.", set_status=201)
@@ -90,7 +109,16 @@ def put_create_201(request: Request, response: Answer, target: Target) -> Findin
     default=Action.REPAIR,
 )
 def put_replace(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with If-Match found a representation, so it replaced and did not create."""
+    """A PUT with If-Match succeeded, so it replaced what was there, and its answer is 201.
+
+    Why it matters: 201 says that the resource is new. Clients add it to their lists a second time, and a sync tool takes the
+    object that it updated for one that it lost.
+    What the guard does: the answer becomes 200, or 204 when it has no content; `observe` only tells. Without If-Match nobody
+    outside the application knows what was there, and the rule is silent.
+    How to fix it: answer 201 only when a row was inserted: in FastAPI `status_code=200` in the decorator and
+    `response.status_code = 201` where it is new, in Flask the second value of `return body, 200`.
+    When to switch it off: where clients insist on 201, `rules={"put-replace-200-204": "off"}`.
+    """
     status = 204 if response.body == b"" else 200
     return Finding(f"A PUT with If-Match that succeeds has replaced; the answer is {status}.", set_status=status)
 
@@ -107,7 +135,15 @@ def put_replace(request: Request, response: Answer, target: Target) -> Finding |
     routine=True,
 )
 def put_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 means the target; saying it helps generic clients. A Location of the app stays as it is."""
+    """A PUT is answered 201 without Location.
+
+    Why it matters: without the field the 201 means the target, and that is right. Generic clients, SDKs and test tools look
+    for Location after every 201 all the same, and fail where it is missing.
+    What the guard does: it adds the target as the client wrote it, with the query, as a path without scheme and host. A
+    Location of the application stays as it is; a target with dot segments gets none. `observe` only tells.
+    How to fix it: `response.headers["Location"] = request.url.path` in FastAPI, `request.path` in Flask.
+    When to switch it off: where clients follow a Location that they need not, `rules={"put-201-location": "off"}`.
+    """
     if not safe(request.target.decode("latin-1")):
         return None
     return Finding("The created resource is the target.", add=[(b"location", request.target)])
