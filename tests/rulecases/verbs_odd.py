@@ -310,7 +310,7 @@ QUERY: list[Case] = [
     ("query-media-accepted", QUERIES, ask("QUERY", content_type="APPLICATION/JSON;x=1"), None, None),
     ("query-media-accepted", QUERIES, ask("QUERY", content_type="application/sql;charset=UTF-8"), None, None),
     ("query-media-accepted", at(allow=ASKS, accepts={"QUERY": ["*/*"]}), ask("QUERY", content_type="a/b"), None, None),
-    ("query-media-accepted", QUERIES, ask("QUERY", content_type="nonsense"), None, None),
+    ("query-media-accepted", QUERIES, ask("QUERY", content_type="nonsense"), None, {"status": 415}),
     ("query-media-accepted", ANY, ask("QUERY", content_type="text/csv"), None, None),
     ("query-media-accepted", QUERIES, ask("POST", content_type="text/csv"), None, None),
     ("query-redirect", ANY, ask("QUERY"), says(301, location="/a"), SPOKEN),

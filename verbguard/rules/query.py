@@ -63,11 +63,10 @@ def query_media_accepted(request: Request, target: Target) -> Finding | None:
     """
     types = target.policy.accepts.get("QUERY", ())
     value = request.get(b"content-type")
-    kind = media_type(value)
-    if not types or not kind or accepted(value, types):
+    if not types or not value or accepted(value, types):
         return None
     return Finding(
-        f"{kind[:80]} is no query format of this resource: {', '.join(types)}.",
+        f"{value.decode('latin-1')[:80]} is no query format of this resource: {', '.join(types)}.",
         status=415,
         headers=[(b"accept-query", structured(types))],
     )
