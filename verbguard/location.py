@@ -34,17 +34,20 @@ def safe(reference: str) -> bool:
     return not any(segment in (".", "..") for segment in path.split("/"))
 
 
-def elsewhere(reference: bytes, request: Request) -> bool:
-    """Whether a URI reference names another path than the request's own; False for one that nobody can read.
+def elsewhere(reference: bytes, request: Request, below: bool = False) -> bool:
+    """Whether a URI reference names another path than the request's own, nor, with `below`, one below it.
 
-    Hosts are not compared: behind a proxy an application does not know its own.
+    False for a reference that nobody can read. Hosts are not compared, nor what stands before the path: behind a proxy an
+    application does not know its own.
     """
     own = request.prefix + request.path
     try:
-        named = unquote(urlsplit(urljoin(quoted_path(own), reference.decode("latin-1"))).path)
+        named = unquote(urlsplit(urljoin(quoted_path(own), reference.decode("latin-1").strip())).path).rstrip("/")
     except ValueError:
         return False
-    return named.rstrip("/") != own.rstrip("/")
+    own = own.rstrip("/")
+    same = named.endswith(own) if own else named == own
+    return not same and not (below and named.startswith(own + "/"))
 
 
 def derive(request: Request, response: Answer, target: Target) -> tuple[str | None, str]:

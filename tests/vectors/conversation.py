@@ -231,6 +231,7 @@ POLICIES: Policies = {
     "/orders/{id}": {"kind": "item", "methods": {"GET"}},
     "/slow": {"kind": "action", "methods": {"POST"}},
     "/count": {"kind": "singleton", "methods": {"GET", "PUT"}},
+    "/search": {"methods": {"QUERY"}, "accepts": {"QUERY": ("application/json",)}},
 }
 
 

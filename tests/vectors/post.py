@@ -1,8 +1,8 @@
-"""POST and DELETE: vectors 38 to 42 and 44 to 46."""
+"""POST, PATCH and DELETE: vectors 19 and 38 to 47."""
 
 from __future__ import annotations
 
-from vectors.conversation import BARE, PEN, ROUTED, Vector, say
+from vectors.conversation import BARE, CUP, MERGE_PATCH, PEN, ROUTED, Vector, say
 from vectors.reference import reply
 
 JSON = {"content_type": "application/json"}
@@ -122,5 +122,49 @@ VECTORS = [
             say("DELETE", "/items/1", key='"k"').replays(0, runs=1),
         ],
         items=("1",),
+    ),
+    Vector(
+        47,
+        "a DELETE creates nothing: 201 is 200, or 204 without content",
+        [
+            say("DELETE", "/items/1").gives(200, runs=1, body=b"deleted", finds="delete-status-set"),
+            say("DELETE", "/items/1").gives(204, runs=2, body=b"", content_length=None, finds="delete-status-set"),
+        ],
+        items=("1",),
+        scripts={"DELETE /items/{id}": [reply(201, b"deleted", content_type="text/plain"), reply(201)]},
+    ),
+    Vector(
+        19,
+        "a patch in another format is 415, and says which are taken",
+        [
+            say("PATCH", "/items/1", b"name=cup", content_type="text/plain").gives(
+                415, rule="patch-media-type", runs=0, untouched=True, accept_patch=MERGE_PATCH, accept_encoding=None
+            ),
+            say("PATCH", "/items/1", b"name=cup", content_type="text/plain", key='"k"').gives(415, runs=0),
+            say("PATCH", "/items/1", CUP, content_type=MERGE_PATCH, key='"k"').gives(200, runs=1),
+            say("PATCH", "/items/1", PEN).gives(200, runs=2),
+        ],
+        items=("1",),
+    ),
+    Vector(
+        19,
+        "a 415 of the application's own says so too",
+        [say("PATCH", "/items/1", CUP).gives(415, runs=1, accept_patch=MERGE_PATCH, accept_encoding=None)],
+        items=("1",),
+        scripts={"PATCH /items/{id}": [reply(415)]},
+    ),
+    Vector(
+        43,
+        "412 to a PATCH without a condition is a finding",
+        [say("PATCH", "/items/1", CUP).gives(412, runs=1, finds="patch-412-had-precondition")],
+        items=("1",),
+        scripts={"PATCH /items/{id}": [reply(412)]},
+    ),
+    Vector(
+        43,
+        "412 to a PATCH with a condition is none",
+        [say("PATCH", "/items/1", CUP, if_match='"v0"').gives(412, runs=1, finds="")],
+        items=("1",),
+        bare_too=True,
     ),
 ]

@@ -1,4 +1,4 @@
-"""PUT: vectors 22 to 30 and 32 to 36."""
+"""PUT: vectors 22 to 37."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from vectors.reference import reply
 
 PUT_ITEM = "PUT /items/{id}"
 ALLOWED = lists("GET", "HEAD", "POST", "OPTIONS", without="PUT")
+SINCE = "Fri, 30 Jun 2023 23:59:59 GMT"
+TRANSFORMED = reply(200, CUP, content_type="application/json", etag='"v2"', last_modified=SINCE)
 NOT_IN_TABLE = "put-status-set|status-method-table"
 
 VECTORS = [
@@ -133,6 +135,36 @@ VECTORS = [
         items=("7",),
     ),
     Vector(
+        31,
+        "a route that transforms what it stores has no validator for it",
+        [
+            say("PUT", "/items/7", PEN).gives(
+                200, runs=1, body=CUP, etag=None, last_modified=None, finds="put-validator-only-verbatim"
+            ),
+            say("PUT", "/items/7", PEN).gives(200, runs=2, etag=None),  # the replay window is not asked for here
+        ],
+        scripts={PUT_ITEM: [TRANSFORMED, TRANSFORMED]},
+        policies=but("/items/{id}", rules={"put-validator-only-verbatim": "repair"}, replay={"keyless": False}),
+    ),
+    Vector(
+        31,
+        "a repeated PUT is told what the first was told",
+        [
+            say("PUT", "/items/7", PEN, key='"k"').gives(200, runs=1, body=CUP, etag=None, last_modified=None),
+            say("PUT", "/items/7", PEN, key='"k"').replays(0, runs=1, etag=None, last_modified=None),
+        ],
+        scripts={PUT_ITEM: [TRANSFORMED]},
+        policies=but("/items/{id}", rules={"put-validator-only-verbatim": "repair"}),
+    ),
+    Vector(
+        31,
+        "a route that stores what it gets keeps its validators",
+        [say("PUT", "/items/7", PEN).gives(200, runs=1, body=CUP, etag='"v2"', last_modified=SINCE, finds="")],
+        scripts={PUT_ITEM: [TRANSFORMED]},
+        policies=but("/items/{id}", rules={"put-validator-only-verbatim": "off"}),
+        bare_too=True,
+    ),
+    Vector(
         32,
         "a PUT has no ranges: 206 without one is 200",
         [say("PUT", "/items/7", PEN).gives(200, runs=1, body=b"whole", finds=NOT_IN_TABLE + "|status-206-needs-range")],
@@ -195,5 +227,17 @@ VECTORS = [
         ],
         items=("7",),
         policies=but("/items/{id}", require_precondition=True),
+    ),
+    Vector(
+        37,
+        "an answer to PUT has no lifetime, and no GET is answered with it",
+        [
+            say("PUT", "/items/7", CUP).gives(
+                200, runs=1, body=b"saved", cache_control="max-age=60", finds="put-not-cacheable"
+            ),
+            say("GET", "/items/7").gives(200, runs=2, body=PEN),
+        ],
+        items=("7",),
+        scripts={PUT_ITEM: [reply(200, b"saved", content_type="text/plain", cache_control="max-age=60")]},
     ),
 ]

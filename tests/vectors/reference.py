@@ -177,6 +177,10 @@ class Reference:
         self.count += 1
         return Answer(200, str(self.count).encode(), (TEXT,))
 
+    def search(self, call: Call) -> Answer:
+        """QUERY: the answer repeats the question."""
+        return Answer(200, json.dumps({"asked": json.loads(call.body)}).encode(), (JSON,))
+
     def echo(self, call: Call) -> Answer:
         """Any status with content, and the header lines the query asks for: `?h=ETag:"x"`."""
         asked = [value.partition(":") for name, value in parse_qsl(call.query) if name == "h"]
@@ -230,6 +234,7 @@ TABLE = (
     Row("POST", "/slow", Reference.slow),
     Row("GET", "/count", Reference.read_count),
     Row("PUT", "/count", Reference.put_count),
+    Row("QUERY", "/search", Reference.search),
     *(Row(method, "/echo/{code}", Reference.echo) for method in ECHO_METHODS),
 )
 

@@ -6,10 +6,13 @@ from verbguard.http import Request, Response, header
 from verbguard.methods import allow_value
 from verbguard.policy import Action
 from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.rules.facts import structured
 
 
-def _listed(value: bytes) -> set[str]:
-    return {name.strip() for name in value.decode("latin-1").split(",") if name.strip()}
+def allowed(response: Answer) -> set[str] | None:
+    """The methods in all Allow lines of an answer, None where it has none."""
+    lines = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"allow"]
+    return {name.strip() for name in ",".join(lines).split(",") if name.strip()} if lines else None
 
 
 @rule(
@@ -28,21 +31,22 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     Why it matters: Allow is how a client learns what it may do instead. Starlette and FastAPI list the methods of the first
     route that matches only; clients then believe that a resource cannot be created or changed.
     What the guard does: where the routes are known, `guard` and `strict` send the union of all that match, with HEAD for GET
-    and OPTIONS, without the method that was refused. On a bare app without a policy it only tells. `observe` only tells.
+    and OPTIONS; the method that was refused is left out, or taken out of the app's own Allow. On a bare app without a policy
+    it tells of a missing Allow. `observe` only tells.
     How to fix it: in FastAPI put the methods of one path into one `APIRouter.api_route(..., methods=[...])`, or leave it to the
     guard; Flask lists all of them. In a handler of your own, `HTTPException(405, headers={"Allow": "GET, POST"})` in FastAPI,
     `abort(405, valid_methods=["GET", "POST"])` in Flask.
     When to switch it off: where a method must stay unmentioned, `rules={"status-405-needs-allow": "off"}`.
     """
-    given = header(response.headers, b"allow")
-    if not target.allow:
-        return None if given is not None else Finding("405 without Allow, and the routes are not known.")
-    wanted = set(target.allow) - {target.method}
-    if given is not None:
-        wanted |= _listed(given) - {target.method}
-        if wanted == _listed(given):
-            return None
-    return Finding("Allow was completed from the routes.", drop=frozenset([b"allow"]), add=[(b"allow", allow_value(wanted))])
+    given = allowed(response)
+    if given is None and not target.allow:
+        return Finding("405 without Allow, and the routes are not known.")
+    wanted = {*target.allow, *(given or ())} - {target.method}
+    if wanted == given:
+        return None
+    return Finding(
+        "Allow was made to fit the routes and the refusal.", drop=frozenset([b"allow"]), add=[(b"allow", allow_value(wanted))]
+    )
 
 
 @rule(
@@ -56,18 +60,28 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     routine=True,
 )
 def options_allow(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A successful OPTIONS lists what the resource can be asked, and which media types PATCH takes (RFC 5789 3.1)."""
+    """A successful OPTIONS does not list what the resource can be asked.
+
+    Why it matters: that list is what OPTIONS is for. Gateways, API browsers and generic clients build on it.
+    What the guard does: it adds Allow, or completes it, from the routes, and Accept-Patch and Accept-Query from the policy; a
+    CORS preflight is never touched, and where the routes are not known it is silent. `observe` only tells.
+    How to fix it: leave OPTIONS to the guard in FastAPI, which has none, and to Flask, which answers it; in a handler of your
+    own `headers={"Allow": "GET, PUT, OPTIONS"}`.
+    When to switch it off: `rules={"options-allow": "off"}`, where the methods are nobody's business.
+    """
     if not target.allow or preflight(request):
         return None
     drop: set[bytes] = set()
     add = []
-    given = header(response.headers, b"allow")
-    wanted = set(target.allow) | (_listed(given) if given is not None else set())
-    if given is None or wanted != _listed(given):
+    given = allowed(response)
+    wanted = set(target.allow) | (given or set())
+    if wanted != given:
         drop.add(b"allow")
         add.append((b"allow", allow_value(wanted)))
     if header(response.headers, b"accept-patch") is None:
         add += accept_patch(target)
+    if header(response.headers, b"accept-query") is None:
+        add += accept_query(target)
     if not add:
         return None
     return Finding("OPTIONS was completed from the routes.", drop=frozenset(drop), add=add)
@@ -84,10 +98,19 @@ def options_allow(request: Request, response: Answer, target: Target) -> Finding
     routine=True,
 )
 def options_auto(request: Request, response: Answer, target: Target) -> Finding | None:
-    """An app that says 405 to OPTIONS on a resource that it has is answered for; a CORS preflight is never touched."""
+    """The app says 405 to OPTIONS on a resource that it has.
+
+    Why it matters: OPTIONS is how a client asks what can be done without doing it. FastAPI and Starlette answer it 405, with
+    the methods of one route only.
+    What the guard does: it answers 204 with Allow, Accept-Patch and Accept-Query, as far as routes and policy tell; a CORS
+    preflight is never touched, so that nothing is made to look allowed. `observe` only tells.
+    How to fix it: nothing needs to be done; Flask answers OPTIONS itself. A handler of your own is `@app.options("/items")`
+    in FastAPI.
+    When to switch it off: where OPTIONS shall fail, `rules={"options-auto": "off"}`.
+    """
     if not target.allow or preflight(request):
         return None
-    headers = [(b"allow", allow_value(target.allow)), *accept_patch(target)]
+    headers = [(b"allow", allow_value(target.allow)), *accept_patch(target), *accept_query(target)]
     return Finding("OPTIONS was answered from the routes.", status=204, answer=Response(204, headers))
 
 
@@ -102,9 +125,14 @@ def options_auto(request: Request, response: Answer, target: Target) -> Finding 
     routine=True,
 )
 def head_from_get(request: Request, response: Answer, target: Target) -> Finding | None:
-    """ "All general-purpose servers MUST support the methods GET and HEAD", RFC 9110 9.1.
+    """The app says 405 to HEAD on a resource that has GET.
 
-    Where the app says 405 to HEAD and has GET, GET runs instead and the answer ends after its head.
+    Why it matters: "All general-purpose servers MUST support the methods GET and HEAD". Link checkers, download tools and
+    monitors ask by HEAD and report the resource as broken. FastAPI has no HEAD unless a route says so.
+    What the guard does: it runs GET instead and ends the answer after its head; `observe` only tells.
+    How to fix it: nothing needs to be done; `@app.api_route("/items", methods=["GET", "HEAD"])` in FastAPI does it without
+    the guard, and Flask does so itself.
+    When to switch it off: where GET costs too much to be run for its head, `rules={"method-get-head-supported": "off"}`.
     """
     if "GET" not in target.allow:
         return None
@@ -129,7 +157,7 @@ def allow_consistent(request: Request, response: Answer, target: Target) -> Find
     When to switch it off: `{"allow-consistent": "off"}`.
     """
     method = target.method
-    if method in ("OPTIONS", "HEAD") or method in _listed(header(response.headers, b"allow") or b""):
+    if method in ("OPTIONS", "HEAD") or method in (allowed(response) or ()):
         return None
     return Finding(f"{method} succeeded, and Allow does not list it.")
 
@@ -214,6 +242,12 @@ def accept_patch(target: Target) -> list[tuple[bytes, bytes]]:
     if "PATCH" not in target.allow or not target.policy.accept_patch:
         return []
     return [(b"accept-patch", ", ".join(target.policy.accept_patch).encode("latin-1"))]
+
+
+def accept_query(target: Target) -> list[tuple[bytes, bytes]]:
+    """The Accept-Query line of a route that says what QUERY takes (RFC 10008 section 3)."""
+    types = target.policy.accepts.get("QUERY", ())
+    return [(b"accept-query", structured(types))] if types and "QUERY" in target.allow else []
 
 
 def preflight(request: Request) -> bool:

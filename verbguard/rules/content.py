@@ -232,7 +232,7 @@ def content_type_accepted(request: Request, target: Target) -> Finding | None:
     if types is None or not (has_content(request) or (value is not None and _unannounced(request))) or accepted(value, types):
         return None
     said = "Content of no type" if value is None else repr(value.decode("latin-1")[:60])
-    return Finding(f"{said} is not accepted by {target.method} here.", status=415, headers=[(b"accept", listed(list(types)))])
+    return Finding(f"{said} is not accepted by {target.method} here.", status=415, headers=[(b"accept", listed(types))])
 
 
 # ---- how content is coded

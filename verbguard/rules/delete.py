@@ -27,11 +27,14 @@ def delete_always_204(request: Request, response: Answer, target: Target) -> Fin
 
     Why it matters: a client that repeats a DELETE whose answer was lost gets 404 and reports a failure. Vendors differ: some
     say 204 to every DELETE, others keep 404, which tells of typing errors and of what the caller may not see.
-    What the guard does: nothing by itself. With `rules={"delete-always-204": "repair"}` the 404 becomes 204.
+    What the guard does: nothing by itself. With `rules={"delete-always-204": "repair"}` the 404 becomes 204, but for a
+    path that no route takes.
     How to fix it: decide it in the handler: `HTTPException(404)` or `Response(status_code=204)` in FastAPI, `abort(404)` or
     `return "", 204` in Flask. A DELETE with an Idempotency-Key is answered as the first one was, without this.
     When to switch it off: it is off.
     """
+    if target.mapped and "DELETE" not in target.allow:
+        return None
     return Finding("What was to be deleted is not there.", set_status=204)
 
 
@@ -49,12 +52,14 @@ def delete_collection(request: Request, target: Target) -> Finding | None:
 
     Why it matters: a client that loses the id of a member (`/orders/` + "") deletes all of them.
     What the guard does: it tells. With `rules={"delete-collection-guard": "reject"}` such a request is 405 before the handler
-    runs. Kinds that were only inferred are left alone.
+    runs. Kinds that were only inferred are left alone, and routes that require a precondition are safe enough.
     How to fix it: remove the route, or ask for a condition on it: `collection(require_precondition=True)`; in FastAPI and Flask
     delete members by their own URIs.
     When to switch it off: where emptying the collection is meant, `{"delete-collection-guard": "off"}`.
     """
-    if target.policy.kind is not Kind.COLLECTION or (target.allow and "DELETE" not in target.allow):
+    if target.policy.kind is not Kind.COLLECTION or target.policy.require_precondition:
+        return None
+    if target.allow and "DELETE" not in target.allow:
         return None
     allow = allow_value(target.allow - {"DELETE"})
     return Finding(
@@ -91,6 +96,7 @@ def delete_content_location(request: Request, response: Answer, target: Target) 
     cites="RFC 9110 9.3.5",
     when=When.STATUS,
     methods={"DELETE"},
+    statuses=range(200, 300),
     has={b"cache-control", b"expires"},
     opt=Action.REPAIR,
     strength="MUST",

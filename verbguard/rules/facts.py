@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from verbguard.conditions import date_of
 from verbguard.http import Headers, Request, header
 from verbguard.rules import Answer, Finding
 
-__all__ = ["accepted", "fresh", "has_content", "is_json", "listed", "media_type"]
+__all__ = ["accepted", "fresh", "has_content", "is_json", "listed", "media_type", "structured"]
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_MEDIA_TYPE = re.compile(f"{_TOKEN}/{_TOKEN}")
+_SF_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
 
 def has_content(request: Request) -> bool:
@@ -19,10 +25,9 @@ def has_content(request: Request) -> bool:
 
 
 def media_type(value: bytes | None) -> str:
-    """The media type that a Content-Type field names, in lower case and without parameters; empty where there is none."""
-    if not value:
-        return ""
-    return value.partition(b";")[0].strip().lower().decode("latin-1")
+    """The media type that a Content-Type field names, in lower case and without parameters; empty where nobody can read it."""
+    kind = (value or b"").partition(b";")[0].strip(b" \t").lower().decode("latin-1")
+    return kind if _MEDIA_TYPE.fullmatch(kind) else ""
 
 
 def is_json(kind: str) -> bool:
@@ -51,17 +56,45 @@ def accepted(value: bytes | None, types: Sequence[str]) -> bool:
     return False
 
 
-def listed(values: tuple[str, ...] | list[str]) -> bytes:
-    """Media types as the value of Accept, Accept-Patch or Accept-Query."""
-    return ", ".join(values).encode("latin-1", "replace")
+def listed(types: Sequence[str]) -> bytes:
+    """Media types as the value of Accept or Accept-Patch."""
+    return ", ".join(types).encode("latin-1", "replace")
+
+
+def structured(types: Sequence[str]) -> bytes:
+    """Media types as the value of Accept-Query, a list of structured fields (RFC 10008 section 3)."""
+    from werkzeug.http import parse_options_header
+
+    members = []
+    for each in types:
+        kind, parameters = parse_options_header(each)
+        member = kind if _SF_TOKEN.fullmatch(kind) else _quoted(kind)
+        members.append(member + "".join(f";{name.lower()}={_quoted(said)}" for name, said in parameters.items()))
+    return ", ".join(members).encode("ascii", "replace")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def fresh(response: Answer, method: str) -> Finding | None:
-    """The finding about an answer that says how long it is fresh, although no cache may keep it."""
-    control = (header(response.headers, b"cache-control") or b"").lower()
-    if b"no-store" in control or b"no-cache" in control:
+    """The finding about an answer that says how long it is fresh, although no cache may keep it.
+
+    A lifetime of nothing is none; an Expires without a Date beside it may lie in the past, and says nothing certain.
+    """
+    from werkzeug.http import parse_dict_header
+
+    said = b", ".join(value for name, value in response.headers if name.lower() == b"cache-control")
+    directives = parse_dict_header(said.decode("latin-1").lower())
+    if "no-store" in directives or "no-cache" in directives:
         return None
-    if not (b"max-age=" in control or b"s-maxage=" in control or header(response.headers, b"expires") is not None):
+    ages = [directives[name] for name in ("s-maxage", "max-age") if name in directives]
+    if ages:
+        lives = any(age is not None and age.isdecimal() and age.strip("0") != "" for age in ages)
+    else:
+        expires, date = (date_of(header(response.headers, name)) for name in (b"expires", b"date"))
+        lives = expires is not None and date is not None and expires > date
+    if not lives:
         return None
     add: Headers = [(b"cache-control", b"no-store")]
     return Finding(f"An answer to {method} cannot be kept by a cache.", drop=frozenset([b"cache-control", b"expires"]), add=add)

@@ -8,6 +8,7 @@ from verbguard.http import Headers, Request, header
 from verbguard.methods import allow_value
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.rules.allow import allowed
 from verbguard.rules.facts import accepted, has_content, listed, media_type
 
 
@@ -22,7 +23,7 @@ def patch_types(policy: Policy) -> Sequence[str]:
     cites="RFC 5789 2.2, RFC 9110 15.5.16",
     when=When.REQUEST,
     methods={"PATCH"},
-    fields={b"content-type", b"content-length", b"transfer-encoding"},
+    lacks=(),
     default=Action.OFF,
     opt=Action.REJECT,
     opted=lambda policy: bool(patch_types(policy)),
@@ -42,13 +43,14 @@ def patch_media_type(request: Request, target: Target) -> Finding | None:
     listed. List what else your clients send.
     """
     types = patch_types(target.policy)
-    kind = media_type(request.get(b"content-type"))
-    if kind == "application/json" and "application/merge-patch+json" in types:
+    value = request.get(b"content-type")
+    kind = media_type(value)
+    if not types or (not value and not has_content(request)):
         return None
-    if not types or (kind and accepted(request.get(b"content-type"), types)) or (not kind and not has_content(request)):
+    if kind == "application/json" and accepted(b"application/merge-patch+json", types) or (kind and accepted(value, types)):
         return None
-    what = f"{kind} is no patch format of this resource" if kind else "A patch says its media type"
-    return Finding(f"{what}: {', '.join(types)}.", status=415, headers=[(b"accept-patch", listed(list(types)))])
+    what = f"{kind[:80]} is no patch format of this resource" if kind else "A patch says its media type"
+    return Finding(f"{what}: {', '.join(types)}.", status=415, headers=[(b"accept-patch", listed(types))])
 
 
 @rule(
@@ -68,15 +70,17 @@ def patch_415(request: Request, response: Answer, target: Target) -> Finding | N
     """A 415 to PATCH without Accept-Patch.
 
     Why it matters: the client has to guess which patch format would have been right.
-    What the guard does: it adds Accept-Patch from the policy's `accept_patch`, in `guard` and `strict`; without such a list
-    it is silent.
+    What the guard does: it adds Accept-Patch from the policy's `accept_patch`, in `guard` and `strict`; without such a list,
+    and where Accept-Encoding shows that the coding was the reason, it is silent.
     How to fix it: name the formats in the policy, `item(accept_patch=["application/merge-patch+json"])`; nothing has to change
     in the FastAPI or Flask handler.
     When to switch it off: `{"patch-415-accept-patch": "off"}` where the formats must not be told.
     """
     types = patch_types(target.policy)
-    add: Headers = [(b"accept-patch", listed(list(types)))]
-    return Finding("Accept-Patch was added from the policy.", add=add) if types else None
+    add: Headers = [(b"accept-patch", listed(types))]
+    if not types or header(response.headers, b"accept-encoding") is not None:
+        return None
+    return Finding("Accept-Patch was added from the policy.", add=add)
 
 
 @rule(
@@ -97,10 +101,9 @@ def patch_allow(request: Request, response: Answer, target: Target) -> Finding |
     How to fix it: leave Allow to the router, or list PATCH in it.
     When to switch it off: `{"patch-allow-consistent": "off"}`.
     """
-    given = header(response.headers, b"allow")
-    if given is None or (target.allow and "PATCH" not in target.allow):
+    methods = allowed(response)
+    if methods is None or (target.allow and "PATCH" not in target.allow):
         return None
-    methods = {name.strip() for name in given.decode("latin-1").split(",") if name.strip()}
     if "PATCH" in methods or response.status == 405 and target.method == "PATCH":
         return None
     return Finding(

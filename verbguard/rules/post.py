@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from verbguard.http import Request, header
 from verbguard.location import derive, elsewhere
 from verbguard.policy import Action
 from verbguard.routes import Kind
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
 from verbguard.rules.facts import fresh
+
+# What begins another reference: a comma alone may stand in a URI.
+_LIST = re.compile(rb",\s*(?:/|[a-z][a-z0-9+.\-]*:)|,\s", re.IGNORECASE)
 
 
 @rule(
@@ -23,11 +28,16 @@ from verbguard.rules.facts import fresh
     strict=Action.REPLACE,
 )
 def post_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 claims that the target itself was created: the collection.
+    """A POST is answered 201 without Location.
 
-    Clients then do not know what to PUT, PATCH or DELETE. The guard derives Location from Content-Location, the policy's
-    template, the one member template below this collection, or a self link, and checks it against the routes. On any
-    doubt it sends none and says so: give the route `location="/items/{id}"`. In `strict` a 500 takes the answer's place.
+    Why it matters: without the field a 201 claims that the target itself was created: the collection. Clients then do not
+    know what to GET, PUT, PATCH or DELETE, and build URLs from ids by rules of their own.
+    What the guard does: it derives Location from Content-Location, the policy's template, the one member template below this
+    collection, or a self link, and checks it against the routes. On any doubt it sends none and says so; in `strict` a 500
+    then takes the answer's place. `observe` only tells.
+    How to fix it: give the route `location="/items/{id}"`; or set it: `response.headers["Location"] = f"/items/{item.id}"` in
+    FastAPI, `return body, 201, {"Location": url_for("item", id=item.id)}` in Flask.
+    When to switch it off: where POST does something and creates nothing to look at, say `kind="action"`, or answer 200.
     """
     if target.kind is Kind.ACTION:
         return None
@@ -47,7 +57,15 @@ def post_201_location(request: Request, response: Answer, target: Target) -> Fin
     statuses={301, 302},
 )
 def post_redirect(request: Request, response: Answer, target: Target) -> Finding | None:
-    """For historical reasons clients may turn the POST into a GET on 301 and 302. 303 says GET, 307 and 308 say POST."""
+    """A POST is answered 301 or 302.
+
+    Why it matters: for historical reasons clients may turn the POST into a GET on these two. Browsers and most libraries do,
+    some do not, and then the content is posted a second time, to another place.
+    What the guard does: it tells, in every profile; the redirect passes.
+    How to fix it: 303 says GET, 307 and 308 say POST: `RedirectResponse(url, status_code=303)` in FastAPI, whose default is
+    307; `redirect(url, code=303)` in Flask, whose default is 302.
+    When to switch it off: for HTML forms, where 302 has always meant 303, `rules={"post-redirect-explicit": "off"}`.
+    """
     return Finding(f"{response.status} to POST leaves the next method open: say 303 for GET, 307 or 308 for POST.")
 
 
@@ -67,10 +85,13 @@ def post_created_as_200(request: Request, response: Answer, target: Target) -> F
 
     Why it matters: generic clients look for a new resource on 201 only; on 200 they read the content as the result of an
     action and never follow Location.
-    What the guard does: it tells, in every profile; whether something was created only the application knows.
+    What the guard does: it tells, in every profile; whether something was created only the application knows. On a route
+    whose `kind` is "action" it is silent.
     How to fix it: `@app.post("/orders", status_code=201)` in FastAPI, `return body, 201, {"Location": url}` in Flask.
     When to switch it off: where Location points to the result of an action, `{"post-created-as-200": "off"}`.
     """
+    if target.kind is Kind.ACTION:
+        return None
     return Finding("A POST answered 200 with Location; if something was created, the answer is 201.")
 
 
@@ -93,7 +114,7 @@ def post_location_specific(request: Request, response: Answer, target: Target) -
     When to switch it off: `{"post-location-specific": "off"}` where a client is known to want the fragment.
     """
     value = header(response.headers, b"location") or b""
-    if b"#" in value or b"," in value:
+    if b"#" in value or _LIST.search(value):
         return Finding("Location names a part or a list, not one new resource.")
     return None if elsewhere(value, request) else Finding("Location names the target itself, which was not created.")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from verbguard.http import Request, header
 from verbguard.location import elsewhere, safe
 from verbguard.methods import allow_value
-from verbguard.policy import Action
-from verbguard.routes import Kind
+from verbguard.policy import Action, Replay
+from verbguard.routes import Kind, expression
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
 from verbguard.rules.facts import fresh, is_json, media_type
 
@@ -23,11 +25,16 @@ from verbguard.rules.facts import fresh, is_json, media_type
     default=Action.REJECT,
 )
 def put_no_collection(request: Request, target: Target) -> Finding | None:
-    """PUT replaces the state of the one resource its URI names; on a collection that would be all of its members.
+    """PUT on a collection, although it replaces the state of the one resource that its URI names.
 
-    Why it matters: clients that mean to create a member PUT to the collection, and a handler that appends makes every
-    retry another member. What to do instead: PUT to a member's URI, or POST to the collection and let the server name it.
-    When to allow it: where PUT really replaces the whole list, say `put="allow"`.
+    Why it matters: on a collection that state would be all of the members. Clients that mean to create one PUT to the
+    collection all the same, and a handler that appends makes every retry another member.
+    What the guard does: 405 with a complete Allow before the content is read, in `guard` and `strict`; `observe` only tells.
+    What is a collection it knows from `kind="collection"`, or from the routes: one of them adds one parameter to this path.
+    How to fix it: route PUT to the member, `@app.put("/items/{id}")` in FastAPI, `@app.put("/items/<id>")` in Flask, or POST
+    to the collection and let the server name the member.
+    When to switch it off: where PUT really replaces the whole list, say `put="allow"`; where this is no collection at all,
+    name what it is, `kind="singleton"`.
     """
     if target.kind is not Kind.COLLECTION or target.policy.put == "allow":
         return None
@@ -49,11 +56,15 @@ def put_no_collection(request: Request, target: Target) -> Finding | None:
     default=Action.REJECT,
 )
 def put_content_range(request: Request, target: Target) -> Finding | None:
-    """A server that takes a PUT with Content-Range for a complete one destroys the rest of the resource.
+    """PUT with Content-Range: a part of the representation, sent as if it were all of it.
 
-    "An origin server SHOULD respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a
-    target resource that does not support partial PUT requests", RFC 9110 14.5. Where an upload API has agreed on it, set
-    `rules = {"put-content-range-400": "off"}`.
+    Why it matters: a server that takes the part for the whole destroys the rest of the resource. "An origin server SHOULD
+    respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a target resource that does not
+    support partial PUT requests". Neither FastAPI nor Flask looks at the field.
+    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells.
+    How to fix it: the client sends the whole representation, or PATCH with a media type that says what changes; a route for
+    it is `@app.patch("/files/{id}")` in FastAPI, `@app.patch("/files/<id>")` in Flask.
+    When to switch it off: where an upload API has agreed on it, `rules={"put-content-range-400": "off"}` on that route.
     """
     return Finding("PUT carries Content-Range: send the whole representation, or PATCH.", status=400)
 
@@ -69,7 +80,17 @@ def put_content_range(request: Request, target: Target) -> Finding | None:
     default=Action.REPAIR,
 )
 def put_create_201(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with `If-None-Match: *` has created the resource, and 201 is what must say so."""
+    """A PUT with `If-None-Match: *` succeeded, so it created the resource, and its answer is not 201.
+
+    Why it matters: 201 is how a client learns that it was first. A client that asked for "create, or fail" and reads 200 must
+    believe that it overwrote somebody's work.
+    What the guard does: the answer becomes 201, and `put-201-location` names the target; `observe` only tells. Without the
+    condition nobody outside the application knows whether something was there, and the rule is silent.
+    How to fix it: in FastAPI set `response.status_code = 201` on an injected `Response` when the row is new; in Flask `return
+    body, 201`.
+    When to switch it off: where clients cannot read a 201, `rules={"put-create-201": "off"}`, or leave 201 out of the route's
+    `statuses={"PUT": {...}}`.
+    """
     own = target.policy.house.get("PUT")
     if (request.get(b"if-none-match") or b"").strip() == b"*" and (own is None or 201 in own):
         return Finding("A PUT with If-None-Match: * that succeeds has created; the answer is 201.", set_status=201)
@@ -88,7 +109,16 @@ def put_create_201(request: Request, response: Answer, target: Target) -> Findin
     default=Action.REPAIR,
 )
 def put_replace(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with If-Match found a representation, so it replaced and did not create."""
+    """A PUT with If-Match succeeded, so it replaced what was there, and its answer is 201.
+
+    Why it matters: 201 says that the resource is new. Clients add it to their lists a second time, and a sync tool takes the
+    object that it updated for one that it lost.
+    What the guard does: the answer becomes 200, or 204 when it has no content; `observe` only tells. Without If-Match nobody
+    outside the application knows what was there, and the rule is silent.
+    How to fix it: answer 201 only when a row was inserted: in FastAPI `status_code=200` in the decorator and
+    `response.status_code = 201` where it is new, in Flask the second value of `return body, 200`.
+    When to switch it off: where clients insist on 201, `rules={"put-replace-200-204": "off"}`.
+    """
     status = 204 if response.body == b"" else 200
     return Finding(f"A PUT with If-Match that succeeds has replaced; the answer is {status}.", set_status=status)
 
@@ -105,7 +135,15 @@ def put_replace(request: Request, response: Answer, target: Target) -> Finding |
     routine=True,
 )
 def put_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 means the target; saying it helps generic clients. A Location of the app stays as it is."""
+    """A PUT is answered 201 without Location.
+
+    Why it matters: without the field the 201 means the target, and that is right. Generic clients, SDKs and test tools look
+    for Location after every 201 all the same, and fail where it is missing.
+    What the guard does: it adds the target as the client wrote it, with the query, as a path without scheme and host. A
+    Location of the application stays as it is; a target with dot segments gets none. `observe` only tells.
+    How to fix it: `response.headers["Location"] = request.url.path` in FastAPI, `request.path` in Flask.
+    When to switch it off: where clients follow a Location that they need not, `rules={"put-201-location": "off"}`.
+    """
     if not safe(request.target.decode("latin-1")):
         return None
     return Finding("The created resource is the target.", add=[(b"location", request.target)])
@@ -133,13 +171,14 @@ def put_other_target(request: Request, response: Answer, target: Target) -> Find
 
     Why it matters: PUT asks for the state of its own URI. A server that stores it elsewhere and says 200 leaves caches and
     clients with a belief about the wrong resource; RFC 9110 wants a redirect, so that the client decides.
-    What the guard does: it tells; in `strict` a 500 takes the answer's place, so that a test fails.
+    What the guard does: it tells; in `strict` a 500 takes the answer's place, so that a test fails. What is below the target,
+    such as `/items/7/versions/3`, is fine; hosts are not compared.
     How to fix it: answer 301, 302, 307 or 308 with Location before anything is stored: `RedirectResponse(url, 308)` in
     FastAPI, `redirect(url, 308)` in Flask. If the field names a status report, answer 202.
-    When to switch it off: where Content-Location names a version of the same resource, `{"put-other-target-3xx": "off"}`.
+    When to switch it off: where Content-Location names the same resource elsewhere, `{"put-other-target-3xx": "off"}`.
     """
     for name, value in response.headers:
-        if name.lower() in _NAMES and elsewhere(value, request):
+        if name.lower() in _NAMES and elsewhere(value, request, below=True):
             return Finding(f"The PUT succeeded, and {name.decode('latin-1')} names another resource.", status=500)
     return None
 
@@ -166,7 +205,7 @@ def put_location_is_target(request: Request, response: Answer, target: Target) -
     When to switch it off: where Location only adds a version to the same resource, `{"put-201-location-is-target": "off"}`.
     """
     location = header(response.headers, b"location") or b""
-    return Finding("A PUT created a resource that is not its target.") if elsewhere(location, request) else None
+    return Finding("A PUT created a resource that is not its target.") if elsewhere(location, request, below=True) else None
 
 
 # ---- what the content is
@@ -204,7 +243,6 @@ def put_no_patch_media(request: Request, target: Target) -> Finding | None:
     cites="RFC 9110 9.3.4",
     when=When.BODY,
     methods={"PUT", "PATCH"},
-    fields={b"content-type"},
     default=Action.OFF,
     opt=Action.REJECT,
     opted=lambda policy: policy.identity is not None,
@@ -214,24 +252,45 @@ def put_identity(request: Request, target: Target, content: bytes | Iterable[byt
 
     Why it matters: `PUT /customers/7` with `{"id": 8}` is a mistake of the client, mostly a form that kept an old id. A
     handler that trusts the content overwrites customer 8, one that trusts the URL gives customer 7 another's data.
-    What the guard does: nothing until a policy names the member, `item(identity="id")`. Then a request whose member differs
-    from the last parameter of the URL is refused with 400 before the handler runs and before a key is used. Content that is
-    no JSON object, has no such member, or is too large to be held in memory is not judged.
+    What the guard does: nothing until a policy names the member, `item(identity="id")`. Then a request whose member differs,
+    as text, from the last parameter of the URL is refused with 400 before the handler runs and before a key is used.
+    Content that is no JSON object, has another type, is coded, or is larger than `replay.max_request` is not judged; a
+    member that is missing, or null in a PUT, claims nothing. The guard reads the content before the app does.
     How to fix it: leave the id out of the content. In FastAPI a model without `id`, in Flask a schema without it.
     When to switch it off: leave `identity` out of the policy, or `{"put-identity": "off"}` on the route.
     """
-    member = target.policy.identity
-    if member is None or not isinstance(content, bytes) or not is_json(media_type(request.get(b"content-type"))):
+    member, bound = target.policy.identity, (target.policy.replay or Replay()).max_request
+    if member is None or not isinstance(content, bytes) or len(content) > bound:
         return None
-    named = request.path.rstrip("/").rpartition("/")[2]
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    value = document.get(member) if isinstance(document, dict) else None
-    if not isinstance(value, (str, int)) or isinstance(value, bool) or str(value) == named:
+    said = _said_of(member, content, request)
+    named = _last_parameter(target.template, request.path) if said else None
+    if named is None or all(value == named for value in said):
         return None
     return Finding(f"The content's {member!r} is not the resource that the URL names.", status=400)
+
+
+def _said_of(member: str, content: bytes, request: Request) -> list[Any]:
+    """All that a JSON object says of one member, numbers as they are written: parsers differ in which of two they keep."""
+    kind = request.get(b"content-type")
+    if (kind and not is_json(media_type(kind))) or (request.get(b"content-encoding") or b"identity").lower() != b"identity":
+        return []
+    try:
+        document = json.loads(content, object_pairs_hook=tuple, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(document, tuple):  # objects are tuples of pairs here, arrays are lists
+        return []
+    unknown = request.method == "PUT"  # clients send null for what they do not know; in a merge patch null takes away
+    return [value for name, value in document if name == member and not (value is None and unknown)]
+
+
+def _last_parameter(template: str, path: str) -> str | None:
+    """What the path has in the place of the template's last parameter, also with slashes that applications fold."""
+    match = expression(template).fullmatch(path)
+    if match is None:
+        match = expression(template.rstrip("/")).fullmatch(re.sub("/+", "/", path).rstrip("/"))
+    values = match.groups() if match else ()
+    return values[-1] if values else None
 
 
 # ---- what the answer says of the state
@@ -275,6 +334,7 @@ _FRESHNESS = frozenset([b"cache-control", b"expires"])
     cites="RFC 9110 9.3.4",
     when=When.STATUS,
     methods={"PUT"},
+    statuses=range(200, 300),
     has=_FRESHNESS,
     opt=Action.REPAIR,
     strength="MUST",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from verbguard.http import Headers, Request, header
 from verbguard.policy import Action
 from verbguard.rules import Answer, Finding, Target, When, rule
-from verbguard.rules.facts import accepted, listed, media_type
+from verbguard.rules.facts import accepted, media_type, structured
+
+_ASKED = b"access-control-request-method"
 
 
 @rule(
@@ -14,23 +18,23 @@ from verbguard.rules.facts import accepted, listed, media_type
     cites="RFC 10008 2",
     when=When.REQUEST,
     methods={"QUERY"},
-    lacks={b"content-type"},
+    lacks=(),
     default=Action.REJECT,
-    map_needed=True,
     strength="MUST",
     risk="none",
 )
 def query_content_type(request: Request, target: Target) -> Finding | None:
-    """QUERY without Content-Type.
+    """QUERY without Content-Type, or with one that is no media type.
 
     Why it matters: the content is the question, and only its media type says in which language it is asked. A server that
     guesses answers another question than the one that was put.
-    What the guard does: it refuses the request with 400 before the handler runs; on a bare app and in `observe` it only tells.
+    What the guard does: it refuses the request with 400 before the handler runs; `observe` only tells. Where the routes show
+    that none takes QUERY, the application's own 405 comes first.
     How to fix it: `client.request("QUERY", url, json=...)` sets the field in most clients. FastAPI takes the method with
     `@app.api_route("/search", methods=["QUERY"])`, Flask with `@app.route("/search", methods=["QUERY"])`.
     When to switch it off: `{"query-content-type": "off"}` while old clients are being mended.
     """
-    if request.get(b"content-type") or (target.allow and "QUERY" not in target.allow):
+    if media_type(request.get(b"content-type")) or (target.allow and "QUERY" not in target.allow):
         return None  # what a resource does not take is refused for that
     return Finding("A QUERY says with Content-Type in which format it asks.", status=400)
 
@@ -58,13 +62,13 @@ def query_media_accepted(request: Request, target: Target) -> Finding | None:
     When to switch it off: leave QUERY out of `accepts`.
     """
     types = target.policy.accepts.get("QUERY", ())
-    kind = media_type(request.get(b"content-type"))
-    if not types or not kind or accepted(request.get(b"content-type"), types):
+    value = request.get(b"content-type")
+    if not types or not value or accepted(value, types):
         return None
     return Finding(
-        f"{kind} is no query format of this resource: {', '.join(types)}.",
+        f"{value.decode('latin-1')[:80]} is no query format of this resource: {', '.join(types)}.",
         status=415,
-        headers=[(b"accept-query", listed(list(types)))],
+        headers=[(b"accept-query", structured(types))],
     )
 
 
@@ -99,23 +103,27 @@ def query_redirect(request: Request, response: Answer, target: Target) -> Findin
     strength="MUST",
 )
 def accept_query_sf(request: Request, response: Answer, target: Target) -> Finding | None:
-    """An Accept-Query that is no Structured Field List.
+    """An Accept-Query that is no Structured Field List of media types.
 
     Why it matters: a client that parses the field as it must finds no format at all, and gives up on QUERY.
     What the guard does: it tells. With `rules={"accept-query-sf": "repair"}` the field is written anew from `accepts`.
     How to fix it: `Accept-Query: application/json, "application/jsonpath"`: tokens or quoted strings with commas between.
     When to switch it off: `{"accept-query-sf": "off"}`.
     """
-    value = header(response.headers, b"accept-query") or b""
     import http_sf
 
+    value = b", ".join(value for name, value in response.headers if name.lower() == b"accept-query")
     try:
-        http_sf.parse(value, tltype="list")
-    except (ValueError, http_sf.StructuredFieldError):
-        types = target.policy.accepts.get("QUERY", ())
-        add: Headers = [(b"accept-query", listed(list(types)))] if types else []
-        return Finding("Accept-Query cannot be parsed as a list.", drop=frozenset([b"accept-query"]), add=add)
-    return None
+        members: Any = http_sf.parse(value, tltype="list")
+    except (ValueError, ArithmeticError, http_sf.StructuredFieldError):
+        members = [None]
+    if all(
+        member and isinstance(member[0], (str, http_sf.Token)) and media_type(str(member[0]).encode()) for member in members
+    ):
+        return None
+    types = target.policy.accepts.get("QUERY", ())
+    add: Headers = [(b"accept-query", structured(types))] if types else []
+    return Finding("Accept-Query is no list of media types.", drop=frozenset([b"accept-query"]), add=add)
 
 
 @rule(
@@ -124,10 +132,12 @@ def accept_query_sf(request: Request, response: Answer, target: Target) -> Findi
     cites="RFC 10008 4",
     when=When.STATUS,
     methods={"OPTIONS"},
-    has={b"access-control-allow-methods"},
+    statuses={200, 204},
+    given={_ASKED},
+    has={b"access-control-allow-origin"},
 )
 def query_cors(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A preflight whose answer allows other methods of a resource that takes QUERY, and not QUERY.
+    """A preflight that asks for QUERY, on a resource that takes it, is let in without it.
 
     Why it matters: QUERY is never sent across origins without a preflight; scripts of other sites cannot ask at all, and the
     browser's message does not say why.
@@ -136,7 +146,11 @@ def query_cors(request: Request, response: Answer, target: Target) -> Finding | 
     flask-cors.
     When to switch it off: where QUERY is not meant for other sites, `{"query-cors": "off"}`.
     """
-    allowed = {name.strip() for name in (header(response.headers, b"access-control-allow-methods") or b"").split(b",")}
-    if "QUERY" not in target.allow or allowed & {b"QUERY", b"*"}:
+    if (request.get(_ASKED) or b"").strip() != b"QUERY" or "QUERY" not in target.allow:
+        return None
+    said = b",".join(value for name, value in response.headers if name.lower() == b"access-control-allow-methods")
+    allowed = {name.strip() for name in said.split(b",")}
+    secret = header(response.headers, b"access-control-allow-credentials") is not None  # then `*` is the name of a method
+    if b"QUERY" in allowed or (b"*" in allowed and not secret):
         return None
     return Finding("The resource takes QUERY, and the preflight's answer does not allow it.")

@@ -285,7 +285,17 @@ def safe_created(request: Request, response: Answer, target: Target) -> Finding 
     default=Action.REPAIR,
 )
 def delete_created(request: Request, response: Answer, target: Target) -> Finding | None:
-    """DELETE creates nothing. The answer becomes 200, or 204 when it has no content."""
+    """A DELETE is answered 201.
+
+    Why it matters: DELETE creates nothing. A client that acts on the code looks for what was made, and a sync tool adds what it
+    has just removed.
+    What the guard does: the answer becomes 200, or 204 when it has no content; `observe` only tells. Other codes that mean
+    nothing to DELETE are found by `status-method-table`.
+    How to fix it: 204 when it is done, 200 with content about it, 202 when it goes on: `status_code=204` in FastAPI's
+    decorator, `return "", 204` in Flask.
+    When to switch it off: a route that means the code lists it, `statuses={"DELETE": {200, 201, 204}}`; else
+    `rules={"delete-status-set": "off"}`.
+    """
     return _nothing_created(request, response, target)
 
 
@@ -393,7 +403,15 @@ def unsafe_not_modified(request: Request, response: Answer, target: Target) -> F
     default=Action.REPAIR,
 )
 def delete_200(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A DELETE that is done and has nothing to say answers 204; 200 promises content about what was done."""
+    """A DELETE is answered 200 and has no content.
+
+    Why it matters: 200 promises content about what was done. Clients that believe it parse nothing as JSON and report a
+    failure of a DELETE that worked.
+    What the guard does: the answer becomes 204, without a length; `observe` only tells. Where the route's own table has no
+    204, it stays.
+    How to fix it: `@app.delete("/items/{id}", status_code=204)` in FastAPI, `return "", 204` in Flask.
+    When to switch it off: where clients insist on 200, `rules={"delete-200-has-content": "off"}`.
+    """
     if response.body != b"" or not admitted(target, 204):
         return None
     return Finding("DELETE 200 without content is 204.", set_status=204)
@@ -408,7 +426,15 @@ def delete_200(request: Request, response: Answer, target: Target) -> Finding | 
     statuses={412},
 )
 def had_precondition(request: Request, response: Answer, target: Target) -> Finding | None:
-    """412 says that a condition of the request was false; a conflict with the resource's state is 409."""
+    """A PATCH without any condition is answered 412.
+
+    Why it matters: 412 says that a condition of the request was false. A client that sent none reads the state again, sends
+    the same patch, and hears the same.
+    What the guard does: it tells, in every profile; the answer stays as it is.
+    How to fix it: a patch that does not fit the resource's state is 409, one that cannot be applied at all 422: `raise
+    HTTPException(409)` in FastAPI, `abort(409)` in Flask.
+    When to switch it off: where a field of your own is the condition, `rules={"patch-412-had-precondition": "off"}`.
+    """
     names = (*PRECONDITIONS, b"if-modified-since", b"if-range")
     if any(request.get(name) is not None for name in names):
         return None
