@@ -174,7 +174,7 @@ def test_pages_fit(tmp_path: Path, id: str, rich: bool) -> None:
 def test_a_page_as_data() -> None:
     """--json gives a page as one object, with the text and what the table has."""
     page = json.loads(told("put-no-collection", "--json").stdout)
-    assert page.pop("page").startswith("PUT replaces the state")
+    assert page.pop("page").startswith("A PUT whose URI names a collection")
     assert page == listed()["put-no-collection"]
     assert page["actions"] == {"observe": "observe", "guard": "reject", "strict": "reject"}
     assert page["choices"] == ["off", "observe", "reject"]

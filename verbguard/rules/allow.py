@@ -54,9 +54,19 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     statuses={200, 204},
     default=Action.REPAIR,
     routine=True,
+    strength="SHOULD",
 )
 def options_allow(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A successful OPTIONS lists what the resource can be asked, and which media types PATCH takes (RFC 5789 3.1)."""
+    """A successful answer to OPTIONS has no Allow, or one that leaves out what the routes take.
+
+    Why it matters: OPTIONS is how a client asks what it may do, and Allow is the answer. Without Accept-Patch it cannot know
+    in which format it may send a patch (RFC 5789 3.1).
+    What the guard does: where the routes are known, `guard` and `strict` complete Allow and add Accept-Patch from the
+    policy's `accept_patch`. A CORS preflight is never touched. `observe` only tells. Observers hear of it, the log does not.
+    How to fix it: leave OPTIONS to the guard, or to Flask; in a handler of your own, `Response(status_code=204,
+    headers={"Allow": "GET, HEAD, OPTIONS, POST"})` in FastAPI.
+    When to switch it off: where a method must stay unmentioned, `rules={"options-allow": "off"}`.
+    """
     if not target.allow or preflight(request):
         return None
     drop: set[bytes] = set()
@@ -84,7 +94,17 @@ def options_allow(request: Request, response: Answer, target: Target) -> Finding
     routine=True,
 )
 def options_auto(request: Request, response: Answer, target: Target) -> Finding | None:
-    """An app that says 405 to OPTIONS on a resource that it has is answered for; a CORS preflight is never touched."""
+    """OPTIONS is answered 405, although the resource exists.
+
+    Why it matters: Starlette and FastAPI have no OPTIONS unless a route names it. A client that asks what it may do hears
+    that it may not ask.
+    What the guard does: where the routes are known, `guard` and `strict` answer 204 with Allow, and Accept-Patch from the
+    policy's `accept_patch`. A CORS preflight is never touched: it belongs to the CORS middleware. `observe` only tells.
+    Observers hear of it, the log does not.
+    How to fix it: there is nothing to fix in FastAPI, as no router of it answers OPTIONS; Flask does it by itself, unless
+    `provide_automatic_options=False` is set.
+    When to switch it off: where nobody may ask, `rules={"options-auto": "off"}`.
+    """
     if not target.allow or preflight(request):
         return None
     headers = [(b"allow", allow_value(target.allow)), *accept_patch(target)]
@@ -100,11 +120,19 @@ def options_auto(request: Request, response: Answer, target: Target) -> Finding 
     statuses={405},
     default=Action.REPAIR,
     routine=True,
+    strength="MUST",
 )
 def head_from_get(request: Request, response: Answer, target: Target) -> Finding | None:
-    """ "All general-purpose servers MUST support the methods GET and HEAD", RFC 9110 9.1.
+    """HEAD is answered 405, although the resource has GET.
 
-    Where the app says 405 to HEAD and has GET, GET runs instead and the answer ends after its head.
+    Why it matters: "All general-purpose servers MUST support the methods GET and HEAD", RFC 9110 9.1. Link checkers, caches
+    and load balancers ask by HEAD, and take a 405 for a resource that is broken.
+    What the guard does: in `guard` and `strict` GET runs in its place, and the answer ends after its head. `observe` only
+    tells. Observers hear of it, the log does not.
+    How to fix it: in FastAPI `@app.api_route("/items/{id}", methods=["GET", "HEAD"])`; Flask adds HEAD to every GET by
+    itself.
+    When to switch it off: where GET is so dear that nobody should cause it by HEAD, `rules={"method-get-head-supported":
+    "off"}`.
     """
     if "GET" not in target.allow:
         return None

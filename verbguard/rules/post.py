@@ -21,13 +21,21 @@ from verbguard.rules.facts import fresh
     absent=b"location",
     default=Action.REPAIR,
     strict=Action.REPLACE,
+    strength="SHOULD",
+    risk="medium",
 )
 def post_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 claims that the target itself was created: the collection.
+    """A POST is answered 201 without Location.
 
-    Clients then do not know what to PUT, PATCH or DELETE. The guard derives Location from Content-Location, the policy's
-    template, the one member template below this collection, or a self link, and checks it against the routes. On any
-    doubt it sends none and says so: give the route `location="/items/{id}"`. In `strict` a 500 takes the answer's place.
+    Why it matters: without Location a 201 claims that the target itself was created, which is the collection. Clients then
+    do not know what to GET, PUT or DELETE, and build the URI by guessing.
+    What the guard does: in `guard` it derives Location from Content-Location, the policy's template, the one member template
+    below this collection, or a self link, and checks it against the routes. On any doubt it sends none and tells why;
+    `strict` puts a 500 in the answer's place then. `observe` only tells.
+    How to fix it: `response.headers["Location"] = f"/items/{item.id}"` in FastAPI, `return body, 201, {"Location": url}` in
+    Flask; or give the route `collection(location="/items/{id}")`, filled from the JSON of the answer.
+    When to switch it off: where POST does something and names nothing, declare it, `action()`; else
+    `rules={"post-201-location": "off"}`.
     """
     if target.kind is Kind.ACTION:
         return None
@@ -45,9 +53,20 @@ def post_201_location(request: Request, response: Answer, target: Target) -> Fin
     when=When.STATUS,
     methods={"POST"},
     statuses={301, 302},
+    strength="MAY",
+    risk="high",
 )
 def post_redirect(request: Request, response: Answer, target: Target) -> Finding | None:
-    """For historical reasons clients may turn the POST into a GET on 301 and 302. 303 says GET, 307 and 308 say POST."""
+    """A POST is answered by a redirect of 301 or 302.
+
+    Why it matters: for historical reasons clients may turn the POST into a GET on both, and most do; others send the POST
+    again. The application does not know which will come.
+    What the guard does: it tells, in every profile. Forms in browsers have lived with 302 for decades, so look at what it
+    finds.
+    How to fix it: 303 says GET, 307 and 308 say POST. `RedirectResponse(url, status_code=303)` in FastAPI, `redirect(url,
+    code=303)` in Flask.
+    When to switch it off: for pages with forms, `rules={"post-redirect-explicit": "off"}`.
+    """
     return Finding(f"{response.status} to POST leaves the next method open: say 303 for GET, 307 or 308 for POST.")
 
 

@@ -21,13 +21,19 @@ from verbguard.rules.facts import fresh, is_json, media_type
     when=When.REQUEST,
     methods={"PUT"},
     default=Action.REJECT,
+    risk="medium",
 )
 def put_no_collection(request: Request, target: Target) -> Finding | None:
-    """PUT replaces the state of the one resource its URI names; on a collection that would be all of its members.
+    """A PUT whose URI names a collection, declared or seen in the routes.
 
-    Why it matters: clients that mean to create a member PUT to the collection, and a handler that appends makes every
-    retry another member. What to do instead: PUT to a member's URI, or POST to the collection and let the server name it.
-    When to allow it: where PUT really replaces the whole list, say `put="allow"`.
+    Why it matters: PUT replaces the state of the one resource its URI names; on a collection that would be all of its
+    members. Clients that mean to create a member PUT there, and a handler that appends makes every retry another member.
+    What the guard does: 405 in `guard` and `strict`, before the content is read, with an Allow that leaves PUT out.
+    `observe` only tells. Start-up says which handlers of yours are never reached for it.
+    How to fix it: create by POST to the collection, `@app.post("/items", status_code=201)` in FastAPI, `@app.post("/items")`
+    in Flask, and replace by PUT to a member, `/items/{id}`.
+    When to switch it off: where PUT really replaces the whole list, say `collection(put="allow")`; where the routes mislead,
+    name the kind, as in `singleton()`.
     """
     if target.kind is not Kind.COLLECTION or target.policy.put == "allow":
         return None
@@ -47,13 +53,18 @@ def put_no_collection(request: Request, target: Target) -> Finding | None:
     methods={"PUT"},
     fields={b"content-range"},
     default=Action.REJECT,
+    strength="SHOULD",
 )
 def put_content_range(request: Request, target: Target) -> Finding | None:
-    """A server that takes a PUT with Content-Range for a complete one destroys the rest of the resource.
+    """A PUT with Content-Range: a part, sent to be put in the place of the whole.
 
-    "An origin server SHOULD respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a
-    target resource that does not support partial PUT requests", RFC 9110 14.5. Where an upload API has agreed on it, set
-    `rules = {"put-content-range-400": "off"}`.
+    Why it matters: a handler that does not know of parts stores the part as the resource, and the rest of it is gone. "An
+    origin server SHOULD respond with a 400 (Bad Request) status code if it receives Content-Range on a PUT for a target
+    resource that does not support partial PUT requests", RFC 9110 14.5.
+    What the guard does: 400 in `guard` and `strict`, before the content is read. `observe` only tells.
+    How to fix it: send the whole representation, or PATCH with a type that says what changes. A handler that takes parts
+    needs to look at the field: `request.headers["content-range"]` in FastAPI and Flask.
+    When to switch it off: where an upload API has agreed on it with its clients, `rules={"put-content-range-400": "off"}`.
     """
     return Finding("PUT carries Content-Range: send the whole representation, or PATCH.", status=400)
 
@@ -67,9 +78,20 @@ def put_content_range(request: Request, target: Target) -> Finding | None:
     statuses={200, 204},
     given={b"if-none-match"},
     default=Action.REPAIR,
+    strength="MUST",
 )
 def put_create_201(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with `If-None-Match: *` has created the resource, and 201 is what must say so."""
+    """A PUT with `If-None-Match: *` succeeded, and the answer is 200 or 204.
+
+    Why it matters: the condition asks for the request to fail where something exists. So it has created, and "the origin
+    server MUST inform the user agent by sending a 201 (Created) response". A client that counts what it created counts
+    wrongly.
+    What the guard does: it sets 201 in `guard` and `strict`, and put-201-location adds where. `observe` only tells. It stays
+    quiet where the policy's `statuses` leave 201 out.
+    How to fix it: `response.status_code = 201` in FastAPI where nothing was there before; `return body, 201` in Flask.
+    When to switch it off: where the handler does not look at If-None-Match, so that success says nothing:
+    `rules={"put-create-201": "off"}`, or better, give the route a `validator`.
+    """
     own = target.policy.house.get("PUT")
     if (request.get(b"if-none-match") or b"").strip() == b"*" and (own is None or 201 in own):
         return Finding("A PUT with If-None-Match: * that succeeds has created; the answer is 201.", set_status=201)
@@ -86,9 +108,19 @@ def put_create_201(request: Request, response: Answer, target: Target) -> Findin
     statuses={201},
     given={b"if-match"},
     default=Action.REPAIR,
+    strength="MUST",
 )
 def put_replace(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A PUT that succeeded with If-Match found a representation, so it replaced and did not create."""
+    """A PUT with If-Match succeeded, and the answer is 201.
+
+    Why it matters: If-Match is true only where a representation exists, so this PUT has replaced it. A 201 makes clients
+    count and announce a resource that was there before.
+    What the guard does: in `guard` and `strict` it sets 200, or 204 where there is no content. `observe` only tells.
+    How to fix it: let the handler say 201 only where it inserted: `response.status_code = 201 if created else 200` in
+    FastAPI, `return body, 201 if created else 200` in Flask.
+    When to switch it off: where the handler does not look at If-Match and creates all the same,
+    `rules={"put-replace-200-204": "off"}`, or better, give the route a `validator`.
+    """
     status = 204 if response.body == b"" else 200
     return Finding(f"A PUT with If-Match that succeeds has replaced; the answer is {status}.", set_status=status)
 
@@ -103,9 +135,19 @@ def put_replace(request: Request, response: Answer, target: Target) -> Finding |
     absent=b"location",
     default=Action.REPAIR,
     routine=True,
+    strength="MAY",
 )
 def put_201_location(request: Request, response: Answer, target: Target) -> Finding | None:
-    """Without Location a 201 means the target; saying it helps generic clients. A Location of the app stays as it is."""
+    """A PUT is answered 201 without Location.
+
+    Why it matters: without Location a 201 means the target itself. That is true of PUT, but generic clients that follow
+    Location after every 201 find nothing to follow.
+    What the guard does: it adds the target, with its query, in `guard` and `strict`; a Location of the application stays as
+    it is, and a target with dot segments is not repeated. `observe` only tells. Observers hear of it, the log does not.
+    How to fix it: there is nothing to fix. Who wants it in the code: `response.headers["Location"] = str(request.url.path)`
+    in FastAPI, `response.location = request.path` in Flask.
+    When to switch it off: where a client follows Location and should not, `rules={"put-201-location": "off"}`.
+    """
     if not safe(request.target.decode("latin-1")):
         return None
     return Finding("The created resource is the target.", add=[(b"location", request.target)])

@@ -270,7 +270,16 @@ def _nothing_created(request: Request, response: Answer, target: Target) -> Find
     default=Action.REPAIR,
 )
 def safe_created(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A safe method creates nothing. The answer becomes 200, or 204 when it has no content."""
+    """GET, HEAD or OPTIONS is answered 201.
+
+    Why it matters: a safe method creates nothing that its client asked for. Crawlers, prefetching browsers and retrying
+    proxies send it at will, and a handler that creates on it creates each time.
+    What the guard does: the answer becomes 200, or 204 where it has no content, in `guard` and `strict`. `observe` only
+    tells.
+    How to fix it: create by POST. Mostly it is a `status_code=201` that was copied with the decorator, in FastAPI
+    `@app.get(..., status_code=201)`, or a `return body, 201` in Flask.
+    When to switch it off: for a client that waits for the 201, list it, `statuses={"GET": {200, 201}}`.
+    """
     return _nothing_created(request, response, target)
 
 
@@ -283,9 +292,19 @@ def safe_created(request: Request, response: Answer, target: Target) -> Finding 
     methods={"DELETE"},
     statuses={201},
     default=Action.REPAIR,
+    strength="SHOULD",
 )
 def delete_created(request: Request, response: Answer, target: Target) -> Finding | None:
-    """DELETE creates nothing. The answer becomes 200, or 204 when it has no content."""
+    """DELETE is answered 201.
+
+    Why it matters: 201 says that something was created and where to find it. A client that keeps a list adds what it wanted
+    to take away.
+    What the guard does: the answer becomes 200, or 204 where it has no content, in `guard` and `strict`. `observe` only
+    tells.
+    How to fix it: `@app.delete("/items/{id}", status_code=204)` in FastAPI, `return "", 204` in Flask; 202 where the work is
+    done later.
+    When to switch it off: for a client that waits for the 201, list it, `statuses={"DELETE": {201, 204}}`.
+    """
     return _nothing_created(request, response, target)
 
 
@@ -391,9 +410,18 @@ def unsafe_not_modified(request: Request, response: Answer, target: Target) -> F
     methods={"DELETE"},
     statuses={200},
     default=Action.REPAIR,
+    strength="SHOULD",
 )
 def delete_200(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A DELETE that is done and has nothing to say answers 204; 200 promises content about what was done."""
+    """DELETE is answered 200 without content.
+
+    Why it matters: 200 promises content that tells what was done. Clients that parse the content of a 200 as JSON fail on an
+    empty one.
+    What the guard does: the answer becomes 204 in `guard` and `strict`, where the table or the policy's `statuses` have it.
+    `observe` only tells.
+    How to fix it: `@app.delete("/items/{id}", status_code=204)` in FastAPI, `return "", 204` in Flask.
+    When to switch it off: for a client that accepts 200 only, `rules={"delete-200-has-content": "off"}`.
+    """
     if response.body != b"" or not admitted(target, 204):
         return None
     return Finding("DELETE 200 without content is 204.", set_status=204)
@@ -408,7 +436,15 @@ def delete_200(request: Request, response: Answer, target: Target) -> Finding | 
     statuses={412},
 )
 def had_precondition(request: Request, response: Answer, target: Target) -> Finding | None:
-    """412 says that a condition of the request was false; a conflict with the resource's state is 409."""
+    """PATCH is answered 412, although the request had no precondition.
+
+    Why it matters: 412 says that a condition of the request was false. A client that set none looks for a mistake in its own
+    headers; what was meant is a conflict with the state of the resource.
+    What the guard does: it tells, in every profile.
+    How to fix it: 409 for a conflict, `raise HTTPException(409)` in FastAPI, `abort(409)` in Flask; 428 where the
+    application wants a condition.
+    When to switch it off: where a field of your own is the condition, `rules={"patch-412-had-precondition": "off"}`.
+    """
     names = (*PRECONDITIONS, b"if-modified-since", b"if-range")
     if any(request.get(name) is not None for name in names):
         return None
