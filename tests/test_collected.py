@@ -13,6 +13,7 @@ from verbguard.rules import FAMILIES, Rule, catalogue
 from verbguard.rules.unseen import FURTHER, UNSEEN, WHY, Unseen, Why
 
 RULES = catalogue()
+QUESTIONS = ["Why it matters:", "What the guard does:", "How to fix it:", "When to switch it off:"]
 
 
 def test_every_id_is_accounted_for() -> None:
@@ -54,9 +55,9 @@ def test_every_word_is_explained_and_used() -> None:
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
 def test_every_rule_has_a_family_and_a_page(rule: Rule) -> None:
-    """A rule is in a module that the catalogue knows, and its page begins with what it finds."""
+    """A rule is in a module that the catalogue knows, and its page says what it finds and answers the four questions."""
     assert rule.family in FAMILIES
     first, *rest = pages.paragraphs(rule)
-    assert first.lead == ""
-    assert first.text.endswith((".", ":"))
+    assert (first.lead, first.text[-1]) == ("", ".")
+    assert [paragraph.lead for paragraph in rest] == QUESTIONS
     assert all(paragraph.text for paragraph in rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from types import FunctionType
 from typing import Any, Literal, TypeVar, cast
 
 from verbguard.errors import ConfigError, nearest
@@ -247,8 +248,8 @@ def policy_of(endpoint: Any, method: str = "") -> Policy | None:
     A class view may carry one policy as a whole and others on its methods; the method's own comes first.
     """
     for _ in range(32):  # no chain of wrappers is longer; a mock would go on for ever
-        if endpoint is None:
-            break
+        if endpoint is None or (type(endpoint) is FunctionType and not endpoint.__dict__):
+            break  # a plain function is what most endpoints are, and start-up asks about each of their methods
         if isinstance(endpoint, type) and method and (own := policy_of(getattr(endpoint, method.lower(), None))):
             return own
         found = getattr(endpoint, "__dict__", {}).get(ATTRIBUTE)

@@ -28,8 +28,8 @@ _SHORTEST = 12  # columns: below that a text is a column of single words
     epilog="""
 \b
 Examples:
-  verbguard rules                           all of them, with what `guard` does
-  verbguard rules put-no-collection         the page of one
+  verbguard rules                          all of them, and what `guard` does
+  verbguard rules put-no-collection        the page of one
   verbguard rules --method PUT --strength must
   verbguard rules --status 304 --profile strict
   verbguard rules --all --family preconditions

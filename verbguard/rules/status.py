@@ -270,7 +270,16 @@ def _nothing_created(request: Request, response: Answer, target: Target) -> Find
     default=Action.REPAIR,
 )
 def safe_created(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A safe method creates nothing. The answer becomes 200, or 204 when it has no content."""
+    """GET, HEAD or OPTIONS is answered 201.
+
+    Why it matters: a safe method creates nothing that its client asked for. Crawlers, prefetching browsers and retrying
+    proxies send it at will, and a handler that creates on it creates each time.
+    What the guard does: the answer becomes 200, or 204 where it has no content, in `guard` and `strict`. `observe` only
+    tells.
+    How to fix it: create by POST. Mostly it is a `status_code=201` that was copied with the decorator, in FastAPI
+    `@app.get(..., status_code=201)`, or a `return body, 201` in Flask.
+    When to switch it off: for a client that waits for the 201, list it, `statuses={"GET": {200, 201}}`.
+    """
     return _nothing_created(request, response, target)
 
 
