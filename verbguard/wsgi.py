@@ -137,13 +137,19 @@ class WsgiRequest(Request):
     def deciding(self, layouts: Mapping[tuple[bytes, ...], Any]) -> dict[bytes, bytes]:
         environ = self.environ
         layout = self.layout = self._layout()
-        found = {name: octets(environ[key]) for name, key in layout.deciding}
+        try:
+            found = {name: environ[key].encode("latin-1") for name, key in layout.deciding}
+        except (AttributeError, UnicodeEncodeError):  # as only test clients make them
+            found = {name: octets(environ[key]) for name, key in layout.deciding}
         return found if not layout.repeats else joined((name, octets(environ[key])) for name, key in layout.deciding)
 
     def meaning(self, layouts: Mapping[tuple[bytes, ...], Any]) -> list[bytes]:
         environ = self.environ
         layout = self.layout or self._layout()
-        return [begins + octets(environ[key]) for begins, key in layout.meaning]
+        try:
+            return [begins + environ[key].encode("latin-1") for begins, key in layout.meaning]
+        except (AttributeError, UnicodeEncodeError):
+            return [begins + octets(environ[key]) for begins, key in layout.meaning]
 
     def get(self, name: bytes) -> bytes | None:
         value = self.environ.get(_ENVIRON[name])

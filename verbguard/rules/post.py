@@ -103,13 +103,16 @@ def post_created_as_200(request: Request, response: Answer, target: Target) -> F
     methods={"POST"},
     statuses={201},
     has={b"location"},
+    default=Action.OFF,
+    strict=Action.OBSERVE,
 )
 def post_location_specific(request: Request, response: Answer, target: Target) -> Finding | None:
     """The Location of a 201 has a fragment, is a list, or is the collection itself.
 
     Why it matters: the client will PUT, PATCH or DELETE what Location names. A fragment is cut off before the request, a list
     is read as one odd URI, and the collection's own URI sends the next DELETE to all members.
-    What the guard does: it tells, in every profile, and leaves the field as it is.
+    What the guard does: it tells in `observe` and `strict`, and leaves the field as it is. In `guard` it is off: each POST that
+    creates would pay for it.
     How to fix it: `request.url_for("read_order", id=order.id)` in FastAPI, `url_for("read_order", id=order.id)` in Flask.
     When to switch it off: `{"post-location-specific": "off"}` where a client is known to want the fragment.
     """

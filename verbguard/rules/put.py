@@ -221,13 +221,16 @@ _PATCHES = ("application/merge-patch+json", "application/json-patch+json", "appl
     methods={"PUT"},
     fields={b"content-type"},
     opt=Action.REJECT,
+    default=Action.OFF,
+    strict=Action.OBSERVE,
 )
 def put_no_patch_media(request: Request, target: Target) -> Finding | None:
     """A PUT whose content is a patch: merge-patch or json-patch.
 
     Why it matters: PUT replaces the whole state. A handler that takes the patch for the whole drops every member that the
     patch does not name; one that applies it makes a PUT that is not idempotent.
-    What the guard does: it tells. With `rules={"put-no-patch-media": "reject"}` the request is refused with 415 and a hint.
+    What the guard does: it tells in `observe` and `strict`. In `guard` it is off, since each PUT would pay for it; with
+    `rules={"put-no-patch-media": "reject"}` the request is refused with 415 and a hint.
     How to fix it: `@app.patch("/items/{id}")` in FastAPI and in Flask, and PUT for whole representations only.
     When to switch it off: where clients are known to send whole documents under that type, `{"put-no-patch-media": "off"}`.
     """
