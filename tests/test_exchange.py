@@ -1116,3 +1116,19 @@ def test_lengths_that_disagree_are_not_taken_for_none(lengths: tuple[str, str]) 
     headers = [(b"content-length", value.encode()) for value in lengths]
     seen = talk(again(ask("PUT", "/items/1")), Response(200, headers, b"ab"))
     assert seen.exchange.record() is None
+
+
+@pytest.mark.parametrize("profile", ["observe", "guard"])
+def test_what_would_only_be_told_holds_nothing_back(profile: str) -> None:
+    """Content without a type is told, and its head and pieces leave as the app sends them."""
+    findings: list[Finding] = []
+    guard = Guard(None, profile=profile, observers=[findings.append])
+    guard.compile(Table(*SHOP))
+    request = ask("GET", "/items/1")
+    exchange = Exchange(guard, guard.settle(request), request)
+    assert exchange.open() is None
+    exchange.answered(200, [])
+    assert exchange.holding.value == 0
+    assert exchange.content(b"a", True) == b"a"
+    assert "response-typed" in {finding.rule for finding in findings}
+    assert exchange.content(b"b", False) == b"b"

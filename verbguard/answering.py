@@ -51,6 +51,7 @@ class Answering:
     _declared = -1
     _layout: AnswerLayout
     _judged: tuple[Judged, ...] = ()
+    _watching: tuple[Judged, ...] = ()
     _spoken: set[str] | None = None
 
     def __init__(self, guard: Guard, plan: Plan, request: Request) -> None:
@@ -107,6 +108,10 @@ class Answering:
             judged = self.plan.checks_given[self.status]
         if self.replaced is not None or self.again:
             return
+        # what would only be told holds nothing back: it looks at the content as it passes
+        self._watching = tuple([each for each in judged if each[0].when is When.CONTENT and each[1] is Action.OBSERVE])
+        if self._watching:
+            judged = tuple([each for each in judged if each not in self._watching])
         waiting = [rule for rule, _ in judged if rule.when is When.CONTENT]
         kind = header(self.headers, b"content-type") or b"" if waiting else b""
         wants = max((rule.content.value for rule in waiting if rule.kind is None or kind.startswith(rule.kind)), default=0)
@@ -225,6 +230,9 @@ class Answering:
                 self._body = piece  # the whole of it, as most apps send it
             else:
                 self._capture(piece, more, size)
+        if self._watching and (piece or not more):
+            watching, self._watching = self._watching, ()
+            self._ask(watching, When.CONTENT, piece)
         if not more:
             self.finished = True
         if self.holding is not Content.NONE:

@@ -561,7 +561,7 @@ class _Serving(Serving):
                 await self._out({"type": "http.response.body", "body": b"", "more_body": False})
                 raise _HeadIsOut
             out = b""  # the app still hears whether its client is there
-        if out is not piece or "body" not in message:
+        if out is not piece:
             message = {**message, "body": out, "more_body": more}
         await self._out(message)
         return None
