@@ -196,7 +196,7 @@ class GuardMiddleware:
         if plan.idle:
             await self.app(scope, receive, send)
             return
-        checks, heads = plan.checks_given, plan.heads
+        heads = plan.heads
         serving: _Serving | None = None
 
         def checked(message: Message) -> Awaitable[None]:
@@ -206,16 +206,12 @@ class GuardMiddleware:
             if message["type"] == "http.response.start" and (awaited := heads[message["status"]]) is not None:
                 headers = message.get("headers", ())
                 if awaited and type(headers) is list:  # not `any`, nor a function: each ordinary answer comes by here
-                    misses = awaited.misses
                     for name, _ in headers:
-                        if what := awaited[name]:
-                            if what == 1:
-                                break
-                            misses = False
+                        if awaited[name]:
+                            break
                     else:
-                        if not misses:
-                            return send(message)
-                if _concerned(checks, message):
+                        return send(message)
+                if _concerned(plan.checks_given, message):
                     serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
                     return serving.send(message)
             return send(message)

@@ -57,20 +57,16 @@ class StatusChecks(dict[int, tuple[Judged, ...]]):
         return found
 
 
-class Awaited(dict[Any, int]):
-    """A field's name as an app spells it, in bytes or as text -> 1 where some rule waits for this field, 2 where one misses it.
+class Awaited(dict[Any, bool]):
+    """A field's name as an app spells it, in bytes or as text -> whether some rule waits for this field."""
 
-    `misses`: whether there is a field whose absence concerns a rule.
-    """
+    def __init__(self, names: frozenset[bytes]) -> None:
+        super().__init__(dict.fromkeys(names, True))
+        self._names = names
 
-    def __init__(self, names: frozenset[bytes], missed: frozenset[bytes] = frozenset()) -> None:
-        self._names = {**dict.fromkeys(missed, 2), **dict.fromkeys(names, 1)}
-        super().__init__(self._names)
-        self.misses = bool(missed)
-
-    def __missing__(self, name: Any) -> int:
+    def __missing__(self, name: Any) -> bool:
         plain = name if type(name) is bytes else str(name).encode("latin-1", "replace")
-        found = self._names.get(plain.lower(), 0)
+        found = plain.lower() in self._names
         if len(self) < 1_000:  # an app may make names up
             self[name] = found
         return found
@@ -79,21 +75,22 @@ class Awaited(dict[Any, int]):
 class Heads(dict[Any, Awaited | tuple[()] | None]):
     """Which answers a rule may have something to say of, found without a look at all that they say.
 
-    A status, or WSGI's line for it -> None: no answer; a table: those that have one of its fields; the empty tuple: any.
+    A status, or WSGI's line for it -> None: no answer; a table: those that have one of its fields; the empty tuple: any. With
+    `acting`, a rule that would only tell of a missing field is passed over: ordinary answers would all have to be searched.
     """
 
-    def __init__(self, checks: StatusChecks) -> None:
+    def __init__(self, checks: StatusChecks, *, acting: bool) -> None:
         super().__init__()
         self._checks = checks
+        self._acting = acting
 
     def __missing__(self, status: int | str) -> Awaited | tuple[()] | None:
         found: Awaited | tuple[()] | None = None
-        rules = [rule for rule, _ in self._checks[status if isinstance(status, int) else int(status[:3])]]
+        judged = self._checks[status if isinstance(status, int) else int(status[:3])]
+        rules = [rule for rule, action in judged if not (self._acting and action is Action.OBSERVE and rule.only_misses)]
         if rules:
-            names = frozenset().union(*(rule.has or rule.repeats or () for rule in rules))
-            others = [rule.absent for rule in rules if rule.has is None and rule.repeats is None]
-            missed = frozenset(name for name in others if name is not None)
-            found = () if None in others or len(missed) > 1 else Awaited(names, missed)
+            names = [rule.has or rule.repeats for rule in rules]
+            found = () if None in names else Awaited(frozenset().union(*(each for each in names if each is not None)))
         if len(self) < 1_000:  # an app cannot make the table grow without end
             self[status] = found
         return found
@@ -171,7 +168,7 @@ class Plan:
         self.checks = StatusChecks([judged for judged in relevant if judged[0].given is None], method)
         # the same for a request that carries a field which some of the rules wait for
         self.checks_given = StatusChecks(relevant, method)
-        self.heads = Heads(self.checks_given)
+        self.heads = Heads(self.checks_given, acting=guard.profile is Profile.GUARD)
         self.given = frozenset(name for rule, _ in relevant for name in rule.given or () if rule.concerns_method(method))
         replay = policy.replay if guard.profile is not Profile.OBSERVE else None
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)

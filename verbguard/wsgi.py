@@ -276,7 +276,7 @@ class GuardMiddleware:
         environ[MARK] = True
         if plan.idle:
             return self.app(environ, start_response)
-        heads, checks = plan.heads, plan.checks_given
+        heads = plan.heads
         serving: _Serving | None = None
         started = False
 
@@ -287,15 +287,12 @@ class GuardMiddleware:
                 awaited = heads[status]
                 concerned = awaited is not None
                 if awaited:
-                    misses = awaited.misses
                     for name, _ in headers:
-                        if what := awaited[name]:
-                            if what == 1:
-                                break
-                            misses = False
+                        if awaited[name]:
+                            break
                     else:
-                        concerned = misses
-                if not concerned or not checks.of(int(status[:3]), ANSWERS[tuple(map(NAME, headers))]):
+                        concerned = False
+                if not concerned or not plan.checks_given.of(int(status[:3]), ANSWERS[tuple(map(NAME, headers))]):
                     return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
                 serving = _Serving(self, plan, WsgiRequest(environ, path, decoded(prefix)), start_response)
             return serving.start_response(status, headers, exc_info)

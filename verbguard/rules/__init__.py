@@ -149,6 +149,12 @@ class Rule:
         """Whether an answer rule has anything to say of this method and status."""
         return self.concerns_method(method) and (self.statuses is None or status in self.statuses)
 
+    @property
+    def only_misses(self) -> bool:
+        """Whether an answer rule is about a field that is not there, in ordinary answers too."""
+        missing = self.absent is not None and self.has is None and self.repeats is None
+        return missing and (self.statuses is None or 200 in self.statuses)
+
     def asks(self, names: frozenset[bytes]) -> bool:
         """Whether a request rule has anything to say of a request with these fields."""
         return (self.fields is None or not self.fields.isdisjoint(names)) and (
