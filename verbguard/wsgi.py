@@ -181,6 +181,16 @@ def octets(value: Any) -> bytes:
     return value if type(value) is bytes else str(value).encode("latin-1", "backslashreplace")
 
 
+def _length(declared: Any) -> int:
+    """The length that CONTENT_LENGTH declares, or -1."""
+    if type(declared) is str and len(declared) < 19 and declared.isdecimal() and declared.isascii():
+        return int(declared)
+    digits = octets(declared or "")
+    if not digits.isdigit():
+        return -1
+    return int(digits.lstrip(b"0")[:19] or b"0")  # more are never reached, and Python reads no number of 5,000
+
+
 def _pairs(headers: list[tuple[str, str]]) -> Headers:
     try:
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
@@ -429,9 +439,7 @@ class _Serving(Serving):
 
     def _read(self, environ: Environ) -> Any:
         """All of the request's content, put back for the app; None when it ended before its declared length."""
-        declared = octets(environ.get("CONTENT_LENGTH") or "")
-        digits = declared.lstrip(b"0")[:19] or b"0"  # more are never reached, and Python reads no number of 5,000
-        left = int(digits) if declared.isdigit() else -1
+        left = _length(environ.get("CONTENT_LENGTH"))
         if left < 0 and not environ.get("wsgi.input_terminated"):
             if "HTTP_TRANSFER_ENCODING" in environ:
                 self.unreadable()
