@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from failings.cases import CASES, FRAMEWORKS, SERVERS, Case
+from failings.cases import CASES, ELSEWHERE, FRAMEWORKS, SERVERS, Case
 from failings.notes import heard
 from servers.fixtures import Serve, serve
 from servers.processes import Running
@@ -40,3 +40,10 @@ def _only_more(case: Case) -> bool:
     """The guarded answers are one answer, but for a success with or without a content or an Allow of its own."""
     words = {each.split(" ", 1)[0] for each in case.guarded} if not isinstance(case.guarded, str) else {case.guarded}
     return words <= {"200", "204"} or case.bare == case.guarded == "404"
+
+
+def test_every_number_of_the_survey_is_here() -> None:
+    """The survey has no 6, 13 and 41."""
+    assert {case.number for case in CASES} | ELSEWHERE.keys() == set(range(1, 58)) - {6, 13, 41}
+    assert not {case.number for case in CASES} & ELSEWHERE.keys()
+    assert all(ELSEWHERE.values())
