@@ -256,10 +256,12 @@ WRITES = (
     "what the answer names, and keeps the answer's head changeable until the rules have spoken: some fifty calls of Python."
 )
 WHY = {
+    1: "the floor looks at the status alone; here the head of each answer is searched for the fields that a rule waits for.",
     2: "a path is looked up segment by segment before anybody knows that nothing is to be done.",
     3: WRITES,
     4: "the same question is asked as for a first write, and only the application is spared.",
     5: "the method table, the observers and the question whether the connection must end come before the refusal.",
+    8: "the digest also covers the request's head, and the content is held for the application.",
     7: "as with ASGI (3 and 4); besides, an environ's fields are texts, and are encoded to be compared and kept.",
 }
 
