@@ -73,6 +73,19 @@ def test_a_client_is_not_a_user_of_the_server_without_a_key_either() -> None:
     assert program.runs == 2
 
 
+def test_a_principal_callable_hears_the_server_s_user_first() -> None:
+    """`request.get(b"remote-user")` is whom the server vouches for; a client's field of that name only where there is none."""
+    heard: list[bytes | None] = []
+    guarded = verbguard.guard(
+        Program(apps.listed),
+        policies=POLICIES,
+        principal=lambda request: heard.append(request.get(b"remote-user")) or "anybody",
+    )
+    for fields in ({"REMOTE_USER": "ann", "HTTP_REMOTE_USER": "bob"}, {"HTTP_REMOTE_USER": "bob"}, {"REMOTE_USER": "ann"}):
+        run(lambda environ, start, fields=fields: guarded({**environ, **fields}, start), ask("POST", "/things", key="k"))
+    assert heard == [b"ann", b"bob", b"ann"]
+
+
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_field_that_stands_in_the_environ_twice(method: str, key: str | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from servers.fixtures import Serve, serve
 from servers.impossible import IMPOSSIBLE
 from servers.matrix import CASES, Case
-from servers.processes import SERVERS, Running, running
+from servers.processes import ROOT, SERVERS, Running, running
 from servers.wire import request
 
 __all__ = ["serve"]  # pytest finds fixtures by the names of a module
@@ -56,3 +56,10 @@ def test_impossible_names_cases() -> None:
     for (server, case), impossible in IMPOSSIBLE.items():
         assert server in SERVERS
         assert impossible.guard != expected[case]
+
+
+def test_the_page_has_every_conversation() -> None:
+    """docs/servers.md says that each of its lines is asserted; so each that is asserted has its line."""
+    page = (ROOT / "docs" / "servers.md").read_text("utf-8")
+    missing = [case.name for case in CASES if f"| {case.name} |" not in page]
+    assert not missing, "cd tests && python -m servers.table"

@@ -152,12 +152,11 @@ class WsgiRequest(Request):
             return [begins + octets(environ[key]) for begins, key in layout.meaning]
 
     def get(self, name: bytes) -> bytes | None:
-        value = self.environ.get(_ENVIRON[name])
+        value = self.environ.get("REMOTE_USER") if name == b"remote-user" else None  # the server's word before the client's
         if not value:
-            if name == b"remote-user":
-                value = self.environ.get("REMOTE_USER")
-            if value is None or name in (b"content-type", b"content-length"):
-                return None
+            value = self.environ.get(_ENVIRON[name])
+        if not value and (value is None or name in (b"content-type", b"content-length")):
+            return None
         return octets(value)
 
     def drop(self, names: frozenset[bytes]) -> None:
