@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from shared.model import ModelStore
 from states.twin import Twin
 
 from verbguard import ConfigError, collection, item
@@ -60,6 +61,7 @@ class Clock:
 
 STORES: dict[str, Callable[[Clock], Store]] = {
     "memory": lambda clock: MemoryStore(clock=clock),
+    "model": ModelStore,
 }
 
 
@@ -702,10 +704,21 @@ def test_a_store_is_opened_by_its_url() -> None:
     win(open_store(), keyed())
 
 
-@pytest.mark.parametrize("url", ["memory:/", "memroy://", "", "memory://x", "mysql://host", "sqlite"])
-def test_a_url_that_names_no_store(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("memory:/", "memory://"),
+        ("memroy://", "memory://"),
+        ("", "memory://, postgresql://"),
+        ("memory://x", "memory://"),
+        ("mysql://host", "sqlite://"),
+        ("sqlite", "sqlite://"),
+        ("postgres://host", "postgresql://"),
+    ],
+)
+def test_a_url_that_names_no_store(url: str, known: str) -> None:
     """The developer is told at start-up, with the spelling that would do."""
-    with pytest.raises(ConfigError, match="memory://"):
+    with pytest.raises(ConfigError, match=known):
         open_store(url)
 
 

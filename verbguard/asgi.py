@@ -22,7 +22,7 @@ from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import Spool
 from verbguard.stores import Store
-from verbguard.stores import of as store_of
+from verbguard.stores import for_asyncio
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -119,7 +119,7 @@ class GuardMiddleware:
     ) -> None:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
-        self.store = store_of(store)
+        self.store = for_asyncio(store)
         self.waiting = 0
         self._pending = True
         if router_of(app) is None:

@@ -184,7 +184,19 @@ class Exchange(Answering):
             print_ = sha256(head + b"\n" + content).digest()
         ident = self.guard.scope + (self.principal + self.key if keyed else print_)
         keep = replay.keep if keyed else plan.window
-        claim = self.claimed_as = Claim(ident, print_, self.touch, not keyed, plan.reruns, replay.lease, keep)
+        claim = self.claimed_as = Claim(
+            ident,
+            print_,
+            self.touch,
+            not keyed,
+            plan.reruns,
+            replay.lease,
+            keep,
+            self.principal,
+            self.key,
+            request.method,
+            request.path,
+        )
         return claim
 
     @property

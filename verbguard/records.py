@@ -32,10 +32,10 @@ class Touch:
     Paths are canonical: two spellings of one resource must never get two generations, while two resources may share one
     at the price of a replay. `target` is the path of the request and `above` are its ancestors, the root (empty) first.
     `marks` are all paths whose own state ages, ancestors included; below each of `sweeps` everything ages too. `named` is
-    what the answer says that it changed, known at the end only.
+    what the answer says that it changed, known at the end only. `run` is for a store to note what it calls the request.
     """
 
-    __slots__ = ("above", "marks", "named", "sweeps", "target")
+    __slots__ = ("above", "marks", "named", "run", "sweeps", "target")
 
     def __init__(self, target: str, above: tuple[str, ...], marks: tuple[str, ...], sweeps: tuple[str, ...] = ()) -> None:
         self.target = target
@@ -43,6 +43,7 @@ class Touch:
         self.marks = marks
         self.sweeps = sweeps
         self.named: list[tuple[str, ...]] | None = None
+        self.run = 0
 
     def name(self, path: str, depth: int = 0) -> None:
         """The answer names another resource that this request changed; above `depth` segments nobody asks for a state."""
@@ -141,9 +142,23 @@ class Claim:
 
     `ident` names the record, `fingerprint` the request. `rerun` says whether a run whose outcome nobody knows may be
     repeated. Times are seconds; `keep` counts from completion. `ended` is for the store to note that the touch is over.
+    Whose it is, `principal`, `key`, `method` and `path`, is told to people only.
     """
 
-    __slots__ = ("ended", "fingerprint", "ident", "keep", "keyless", "lease", "rerun", "touch")
+    __slots__ = (
+        "ended",
+        "fingerprint",
+        "ident",
+        "keep",
+        "key",
+        "keyless",
+        "lease",
+        "method",
+        "path",
+        "principal",
+        "rerun",
+        "touch",
+    )
 
     def __init__(
         self,
@@ -154,6 +169,10 @@ class Claim:
         rerun: bool = False,
         lease: float = 10.0,
         keep: float = 86_400.0,
+        principal: bytes = b"",
+        key: bytes = b"",
+        method: str = "",
+        path: str = "",
     ) -> None:
         self.ident = ident
         self.fingerprint = fingerprint
@@ -162,6 +181,10 @@ class Claim:
         self.rerun = rerun
         self.lease = lease
         self.keep = keep
+        self.principal = principal
+        self.key = key
+        self.method = method
+        self.path = path
         self.ended = False
 
 
@@ -213,6 +236,7 @@ class State(IntEnum):
     WHOLE = 1
     TOO_LARGE = 2  # only the status and Location: the content exceeded the bound or was a stream
     BROKEN = 3  # the answer ended before it was complete
+    SEALED = 4  # nobody here has the key that opens it
 
 
 _STATES = {state.value: state for state in State}

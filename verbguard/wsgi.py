@@ -23,7 +23,7 @@ from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store
-from verbguard.stores import of as store_of
+from verbguard.stores import blocking
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -225,7 +225,7 @@ class GuardMiddleware:
     ) -> None:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
-        self.store = store_of(store)
+        self.store = blocking(store)
         self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Literal, Protocol, cast
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 
-__all__ = ["Store", "of", "open"]
+__all__ = ["AsyncStore", "Store", "blocking", "for_asyncio", "hidden", "of", "open"]
 
 
 class Store(Protocol):
-    """Where answers are kept. Every operation is atomic and one round trip; times are the store's own clock."""
+    """Where answers are kept. Every operation is atomic and one round trip; times are the store's own clock.
+
+    A store whose operations wait for a disk or a network has a counterpart for asyncio in `aio`, an `AsyncStore`; without one
+    its operations are called on the event loop, so they must not wait. Any operation may raise StoreError.
+    """
 
     shared: bool
     """Whether all processes that open it see the same records."""
@@ -58,8 +65,33 @@ class Store(Protocol):
         """A run was cut off, and something of it (a thread, say) may still write: for one window nothing keyless is replayed
         on what it touches."""
 
+    def epoch(self) -> None:
+        """The store may not have heard of some write: what is kept without a key is void, and for one window nothing is kept
+        without one."""
 
-def of(store: Any) -> Store:
+    def health(self) -> float:
+        """Seconds that the store takes to answer. Raises StoreError when it does not."""
+
+
+class AsyncStore(Protocol):
+    """The promises of `Store`, for asyncio: the same operations as coroutines."""
+
+    shared: bool
+    asynchronous: Literal[True]
+
+    async def claim(self, claim: Claim) -> Outcome: ...
+    async def save(self, claim: Claim, token: int, record: Record) -> bool: ...
+    async def release(self, claim: Claim, token: int) -> bool: ...
+    async def renew(self, claim: Claim, token: int) -> bool: ...
+    async def start(self, touch: Touch) -> None: ...
+    async def end(self, touch: Touch) -> None: ...
+    async def bump(self, touch: Touch) -> None: ...
+    async def linger(self, touch: Touch) -> None: ...
+    async def epoch(self) -> None: ...
+    async def health(self) -> float: ...
+
+
+def of(store: Any) -> Store | AsyncStore:
     """The store that an argument means: None is this process's memory, a text is a URL, an object must keep the promises.
 
     Raises ConfigError for anything else.
@@ -74,16 +106,59 @@ def of(store: Any) -> Store:
     return cast(Store, store)
 
 
+def blocking(store: Any) -> Store:
+    """The store that a WSGI app can use. Raises ConfigError for one that only asyncio can."""
+    found = of(store)
+    if getattr(found, "asynchronous", False):
+        raise ConfigError(f"store = {found!r}: its operations are coroutines; WSGI needs a blocking store")
+    return cast(Store, found)
+
+
+def for_asyncio(store: Any) -> Store | AsyncStore:
+    """The store that an ASGI app can use: its counterpart for asyncio where it has one."""
+    found = of(store)
+    return cast("Store | AsyncStore", getattr(found, "aio", None) or found)
+
+
 _PROMISES = ("claim", "save", "release", "renew", "start", "end", "bump", "linger", "shared")
 
+_SCHEMES = {
+    "sqlite": ("verbguard.stores.sqlite", "SqliteStore", ""),
+    "redis": ("verbguard.stores.redis", "RedisStore", "redis"),
+    "rediss": ("verbguard.stores.redis", "RedisStore", "redis"),
+    "postgresql": ("verbguard.stores.postgres", "PostgresStore", "postgres"),
+}
 
-def open(url: str = "memory://") -> Store:
-    """The store that a URL names. Raises ConfigError for a URL that no store answers to."""
+
+def open(url: str = "memory://", *, keys: Sequence[str] = (), create: bool = True) -> Store:
+    """The store that a URL names.
+
+    - `memory://`: this process's memory.
+    - `sqlite:///path` (four slashes for an absolute one): a file, for several processes on one machine.
+    - `redis://host:6379/0`, `rediss://`: Redis or Valkey; needs `verbguard[redis]`.
+    - `postgresql://user@host/database`: needs `verbguard[postgres]`.
+
+    `keys` encrypt the answers (see `Sealer`). `create`: whether tables that are missing are made at first use; otherwise
+    `verbguard store init URL` makes them. Raises ConfigError for a URL that no store answers to, and when an extra is missing.
+    """
     scheme, separator, rest = url.partition("://")
     if separator and scheme == "memory" and not rest:
         from verbguard.stores.memory import MemoryStore
 
+        if keys:
+            raise ConfigError("encryption keys: memory:// keeps nothing at rest; leave them out")
         return MemoryStore()
-    if separator and scheme in ("sqlite", "redis", "rediss", "postgresql"):
-        raise ConfigError(f"store = {url!r}: this version has only memory://")
-    raise ConfigError(f"store = {url!r}: {nearest(scheme + '://', ['memory://'])}")
+    if separator and scheme in _SCHEMES:
+        module, name, extra = _SCHEMES[scheme]
+        try:
+            kind = getattr(import_module(module), name)
+        except ImportError as error:
+            raise ConfigError(f"store = {hidden(url)!r}: {error}; pip install 'verbguard[{extra}]'") from error
+        return cast(Store, kind.from_url(url, keys=keys, create=create))
+    known = ["memory://", *(f"{each}://" for each in _SCHEMES)]
+    raise ConfigError(f"store = {hidden(url)!r}: {nearest(scheme + '://', known)}")
+
+
+def hidden(url: str) -> str:
+    """A URL that can be shown: without its password."""
+    return re.sub(r"(://[^/@]*:)[^/@]*@", r"\1***@", url)

@@ -277,6 +277,16 @@ class MemoryStore:
             self._start(touch)
             self._lingering.append((self._clock() + self._window, touch))
 
+    def epoch(self) -> None:
+        """See Store.epoch."""
+        with self._lock:
+            self._forget(self._serial)
+        self.linger(whole(""))
+
+    def health(self) -> float:
+        """See Store.health."""
+        return 0.0
+
     def _start(self, touch: Touch) -> int:
         if self._paths > self._most_paths:
             self._forget(self._serial)
