@@ -181,6 +181,7 @@ DEFAULTS: dict[str, object] = {
     "lease": 10.0,
     "wait": None,
     "after_crash": "unknown",
+    "on_unknown": None,
     "max_request": 1 << 20,
     "max_response": 1 << 20,
     "authorize": None,

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from verbguard.errors import ConfigError, StoreError, VerbguardError
+from verbguard.errors import ConfigError, StoreError, Superseded, VerbguardError
 from verbguard.policy import Action, Policy, Profile, Replay, action, collection, guarded, item, singleton
 from verbguard.routes import Kind
 
 if TYPE_CHECKING:
     from verbguard.doors import guard as guard
+    from verbguard.recording import current as current
     from verbguard.rules import Finding as Finding
 
 __version__ = "0.1.0"
@@ -29,16 +30,18 @@ __all__ = [
     "Profile",
     "Replay",
     "StoreError",
+    "Superseded",
     "VerbguardError",
     "action",
     "collection",
+    "current",
     "guard",
     "guarded",
     "item",
     "singleton",
 ]
 
-_LATER = {"guard": "doors", "Finding": "rules"}
+_LATER = {"guard": "doors", "Finding": "rules", "current": "recording"}
 _MODULES = frozenset(["asgi", "config", "fastapi", "flask", "rules", "stores", "wsgi"])
 
 

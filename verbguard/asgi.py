@@ -15,11 +15,11 @@ from verbguard.http import NAME, Headers, Request, Response, quoted_path, withou
 from verbguard.layouts import ANSWERS
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
-from verbguard.records import Busy, Done, Outcome
+from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
 from verbguard.resources import Plan, StatusChecks
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving, current_for
 from verbguard.spool import Spool
 from verbguard.stores import Store, for_asyncio
 from verbguard.workers import several_workers
@@ -119,6 +119,8 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
+        self.serving = _serving_for(self.store)
+        self.current = current_for(self.store)
         self.waiting = 0
         self._pending = True
         if router_of(app) is None:
@@ -181,7 +183,7 @@ class GuardMiddleware:
             scope["verbguard"] = True
             request = AsgiRequest(scope, path, prefix)
             if not plan.refuses:
-                await _Serving(self, plan, request, receive, send).run()
+                await self.serving(self, plan, request, receive, send).run()
                 return
             try:
                 answer = refused(self.guard, plan, request, may_close(scope))
@@ -211,7 +213,7 @@ class GuardMiddleware:
                     else:
                         return send(message)
                 if _concerned(plan.checks_given, message):
-                    serving = _Serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
+                    serving = self.serving(self, plan, AsgiRequest(scope, path, prefix), receive, send)
                     return serving.send(message)
             return send(message)
 
@@ -230,6 +232,15 @@ class GuardMiddleware:
             await self.app(scope, receive, send)
         else:
             await reply(send, answer)
+
+
+def _serving_for(store: Any) -> type[_Serving]:
+    """How requests are served: a store of asyncio's must be awaited."""
+    if not getattr(store, "asynchronous", False):
+        return _Serving
+    from verbguard.awaiting import Awaiting
+
+    return Awaiting
 
 
 def may_close(scope: Scope) -> bool:
@@ -277,6 +288,7 @@ class _Serving(Serving):
     # Defaults stand on the class: a request sets only what it makes different.
     _message: Message | None = None  # the head of the answer while it is held
     _messages: Any = None  # the request's content, to be received again
+    distant = False  # whether the store's words must be awaited
     _as_get = False  # the app runs a GET whose content nobody wants
     _client_gone = False
     _unshielded: asyncio.Event | None = None
@@ -298,8 +310,8 @@ class _Serving(Serving):
             answer = self.open()
         except Exception:
             return await self.middleware.faulty(self.scope, self.receive_inner, self.send_inner)
-        if self.guard.trusted_from:
-            self.wary()
+        if self.guard.trusted_from and (later := self.wary()) is not None:
+            await later
         if answer is None and (self.mode or self.inspections):
             message = await self.receive_inner()
             if message["type"] != "http.request":
@@ -313,8 +325,12 @@ class _Serving(Serving):
                 answer = self.looked_into(message.get("body", b"") if self.spool is None else self.spool.content)
             if self.mode and answer is None:
                 outcome = self.ask(message.get("body", b"") if self.spool is None else self.spool.content)
+                if self.distant:
+                    outcome = await outcome
                 if type(outcome) is Busy and self.patience:
                     outcome = await self._waited(outcome)
+                if type(outcome) is Unknown and self.plan.replay.on_unknown is not None:
+                    outcome = await self._reconciled(outcome)
                 if type(outcome) is Done and self.plan.replay.authorize is not None:
                     answer = await self._authorised(outcome)
                 else:
@@ -325,8 +341,9 @@ class _Serving(Serving):
         if answer is not None:
             self.close_spool()
             return await reply(self.send_inner, answer)
-        if not self.token:
-            self.begin_touch()
+        if not self.token and (later := self.begin_touch()) is not None:
+            await later
+        current = None if self.middleware.current is None else self.middleware.current(self)
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -335,12 +352,20 @@ class _Serving(Serving):
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
             if not isinstance(error, Exception):
-                self.linger()
-            self.abandon(error)
+                await self._patiently(self.linger(), error)
+            await self._patiently(self.abandon(error), error)
             raise
         finally:
-            self._end()
+            if current is not None:
+                current.over()
+            if (later := self._end()) is not None:
+                await later
         return None
+
+    async def _patiently(self, later: Later, error: BaseException) -> None:
+        """What the store still has to hear is on its way; a coroutine that is being closed may not wait for it."""
+        if later is not None and not isinstance(error, GeneratorExit):
+            await later
 
     @property
     def may_close(self) -> bool:  # type: ignore[override]
@@ -373,7 +398,8 @@ class _Serving(Serving):
             while type(outcome) is Busy and (left := end - monotonic()) > 0:
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 1.5, LONGEST_PAUSE)
-                outcome = self.ask_again(claim)
+                found = self.ask_again(claim)
+                outcome = await found if self.distant else found
         finally:
             middleware.waiting -= 1
         return outcome
@@ -389,6 +415,32 @@ class _Serving(Serving):
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
 
+    async def _reconciled(self, outcome: Unknown) -> Outcome | None:
+        """What the application's `on_unknown` knows of a run that was cut off."""
+        hook = self.plan.replay.on_unknown
+        assert hook is not None
+        try:
+            verdict = hook(self.request)
+            verdict = await verdict if inspect.isawaitable(verdict) else verdict
+            answer = self.reconciled(verdict)
+        except Exception:
+            self.refusal = self.guard.fault(self.request.method)
+            return None
+        if verdict is None or verdict is False:
+            return outcome
+        found = self.ask_to_rerun()
+        found = await found if self.distant else found
+        if not isinstance(found, Won) or answer is None:
+            return found  # type: ignore[no-any-return]
+        return await self._completed(found, answer)
+
+    async def _completed(self, won: Won, answer: Record) -> Outcome:
+        self.token = won.token
+        if (later := self.keep(answer)) is not None:
+            await later
+        self.token = 0
+        return Done(answer)
+
     async def _against_state(self) -> Response | None:
         """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
         validator = self.plan.target.policy.validator
@@ -398,11 +450,11 @@ class _Serving(Serving):
             answer = self.conditions(await current if inspect.isawaitable(current) else current)
         except Exception:
             answer = self.unvalidated()
-        except BaseException:
-            self.withdraw()
+        except BaseException as error:
+            await self._patiently(self.withdraw(), error)
             raise
-        if answer is not None:
-            self.withdraw()
+        if answer is not None and (later := self.withdraw()) is not None:
+            await later
         return answer
 
     # ---- the app
@@ -423,7 +475,7 @@ class _Serving(Serving):
                 if not self.begun:
                     raise
 
-    def _end(self) -> None:
+    def _end(self) -> Later:
         """The app has returned, whatever became of its answer."""
         if self.token:
             self.let_go()
@@ -436,6 +488,7 @@ class _Serving(Serving):
             self.end_touch()
         self._release_shield()
         self.close_spool()
+        return None
 
     async def receive(self) -> Message:
         """The content that was read before, then what the server says; not that the client left, while it is shielded."""
@@ -476,7 +529,8 @@ class _Serving(Serving):
                 self.passed(message.get("body", b""), True)
             else:
                 self.passed(message.get("body", b""), False)
-                self.commit()
+                if (later := self.commit()) is not None:
+                    await later
                 self._release_shield()
         elif kind == "http.response.start":
             headers = message.get("headers", ())
@@ -488,6 +542,9 @@ class _Serving(Serving):
                 self.answered(message["status"], [*headers] if self.capturing else headers)
             except Exception:
                 self.unjudged(message["status"])
+            if self.token and self.lost:
+                self.untouched = False
+                self.headers = [*self.headers, LOST]
             if not self.untouched:
                 return await self._started(message)
             self.begun = True
@@ -498,7 +555,8 @@ class _Serving(Serving):
             if self._message is not None:
                 self.unheld()
                 await self._head(self._message)
-            self.commit()
+            if (later := self.commit()) is not None:
+                await later
             self._release_shield()
         if self._client_gone:
             return None
@@ -529,7 +587,8 @@ class _Serving(Serving):
 
     async def _replace(self, answer: Response) -> None:
         self.finished = True
-        self.commit()
+        if (later := self.commit()) is not None:
+            await later
         self._release_shield()
         self.begun = True
         await self._out({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
@@ -548,7 +607,8 @@ class _Serving(Serving):
         if self._message is not None:
             await self._head(self._message)
         if not more:
-            self.commit()
+            if (later := self.commit()) is not None:
+                await later
             self._release_shield()
         elif self.dropping:
             if self._as_get:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "StoreError", "VerbguardError", "nearest"]
+__all__ = ["ConfigError", "StoreError", "Superseded", "VerbguardError", "nearest"]
 
 
 class VerbguardError(Exception):
@@ -18,6 +18,10 @@ class ConfigError(VerbguardError, ValueError):
 
 class StoreError(VerbguardError):
     """The operator can mend it: a replay store did not do its work. `__cause__` carries the original, if there is one."""
+
+
+class Superseded(VerbguardError):
+    """Another run of the same key has committed its answer, so that this one must not commit its effect: let it pass."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ from verbguard.replay import (
     parse_key,
     principal_of,
     readable,
+    recorded,
     request_digest,
     stored_headers,
 )
@@ -237,6 +238,16 @@ class Exchange(Answering):
             "The first request with this Idempotency-Key is still running.",
             [(b"retry-after", b"1")],  # seconds; most requests are over by then
         )
+
+    def reconciled(self, verdict: Any) -> Record | None:
+        """The answer that the application's `on_unknown` knows, or None: it knows nothing, or the request shall run again.
+
+        Raises TypeError for what is neither.
+        """
+        if verdict is None or isinstance(verdict, bool) or verdict == "rerun":
+            return None
+        status, headers, body = verdict
+        return recorded(status, headers, body)
 
     def unprotected(self) -> None:
         """Nothing is claimed for this request after all; it runs as if it had not asked."""

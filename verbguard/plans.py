@@ -63,6 +63,7 @@ class Guard:
         self.scope = b""
         self.known: frozenset[str] = frozenset()
         self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
+        self.owes_epoch = False  # the others who share the store do not know yet that it failed
         replays = [policy.replay for policy in (*self.policies.values(), self.default) if policy.replay is not None]
         self.longest_window = max([30.0, *(replay.window for replay in replays)])
         self.keyless = True  # off where other writers may not share the store

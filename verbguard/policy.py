@@ -76,6 +76,7 @@ class Replay:
     wait: float | None = None  # how long a keyed twin waits for the running one; None: 409 at once, keyless: 5 s
     on_error: Literal["keep", "release"] | None = None  # fate of a 5xx; None: kept for POST and PATCH, released for others
     after_crash: Literal["unknown", "rerun"] = "unknown"  # POST and PATCH whose outcome nobody knows: 409, or run again
+    on_unknown: Callable[[Any], Any] | None = None  # asked about such a run: None, "rerun", or (status, headers, body)
     max_request: int = 1 << 20  # request content above this goes to a file while it is fingerprinted
     max_response: int = 1 << 20  # answers above this are not kept, only that they happened
     authorize: Callable[[Any], Any] | None = None  # asked before each replay: a replay skips the handler's own checks
@@ -110,8 +111,10 @@ class Replay:
             if getattr(self, name) not in words:
                 known = [each for each in words if each]
                 raise ConfigError(f"replay.{name} = {getattr(self, name)!r}: {nearest(str(getattr(self, name)), known)}")
-        if self.authorize is not None and not callable(self.authorize):
-            raise ConfigError(f"replay.authorize = {self.authorize!r}: a callable that takes the request")
+        for name in ("authorize", "on_unknown"):
+            hook = getattr(self, name)
+            if hook is not None and not callable(hook):
+                raise ConfigError(f"replay.{name} = {hook!r}: a callable that takes the request")
         if self.required and not self.keyed:
             raise ConfigError("replay.required needs replay.keyed")
         object.__setattr__(self, "release", _statuses(self.release, "replay.release"))

@@ -141,8 +141,9 @@ class Claim:
     """The question put to a store before a request runs.
 
     `ident` names the record, `fingerprint` the request. `rerun` says whether a run whose outcome nobody knows may be
-    repeated. Times are seconds; `keep` counts from completion. `ended` is for the store to note that the touch is over.
-    Whose it is, `principal`, `key`, `method` and `path`, is told to people only.
+    repeated. Times are seconds; `keep` counts from completion. `ended` is for the store to note that the touch is over,
+    `lost` for whoever hears that the lease is another's. Whose it is, `principal`, `key`, `method` and `path`, is told to
+    people only.
     """
 
     __slots__ = (
@@ -153,6 +154,7 @@ class Claim:
         "key",
         "keyless",
         "lease",
+        "lost",
         "method",
         "path",
         "principal",
@@ -186,6 +188,7 @@ class Claim:
         self.method = method
         self.path = path
         self.ended = False
+        self.lost = False
 
 
 class Won:

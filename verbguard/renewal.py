@@ -15,7 +15,7 @@ from verbguard.records import Claim
 if TYPE_CHECKING:
     from verbguard.stores import Store
 
-__all__ = ["Renewer"]
+__all__ = ["Renewer", "renewer"]
 
 
 class Renewer:
@@ -85,8 +85,8 @@ class Renewer:
             alive = store.renew(claim, token)
         except Exception:
             return  # the next turn tries again; what is lost shows when the answer is saved
-        if not alive:
-            self.held.pop(claim, None)
+        if not alive and self.held.pop(claim, None) is not None:
+            claim.lost = True
 
 
 renewer = Renewer()

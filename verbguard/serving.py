@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
-from verbguard.records import Claim, Outcome, Record, State
+from verbguard.records import Claim, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
-from verbguard.stores import Store
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Serving"]
+if TYPE_CHECKING:
+    from verbguard.recording import Current
+
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving", "current_for"]
+
+# Tells a client that this run outlived its lease, so that another may have run for the same key.
+LOST = (b"idempotency-status", b"lease-lost")
+
+Later = Awaitable[None] | None  # what a store of asyncio's still has to do; None where it is done
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin; each is half as long again as the last
 
 
-class Serving(Exchange):
-    """One request on its way through; the adapters add the messages of their interface."""
+# Seconds after its answer in which an app that ends has done nothing more: a shared store is spared a round trip for each key.
+AT_ONCE = 0.001
 
-    store: Store
+
+def current_for(store: Any) -> type[Current] | None:
+    """What `verbguard.current()` gives to handlers, where their transactions can hold a record of this store."""
+    if not hasattr(store, "dialect"):
+        return None
+    from verbguard.recording import Current
+
+    return Current
+
+
+class Serving(Exchange):
+    """One request on its way through; the adapters add the messages of their interface.
+
+    Each method that tells the store something has done so when it returns; `Distant` has the same ones for stores that must be
+    awaited.
+    """
+
+    store: Any
     spool: Spool | None = None  # the request's content, where it is large or came in pieces
     settled_at = 0.0  # when nothing was left to record; zero while there is
+    told_at = 0.0  # when the store had heard of it
     saved = False
+    in_transaction = False  # whether the application records the answer in a transaction of its own
 
-    def ask(self, content: Any) -> Outcome | None:
+    def ask(self, content: Any) -> Any:
         """What the store says to this request's claim; None when it was not asked, and `refusal` is the answer, if any."""
         try:
             claim = self.claim(content)
@@ -42,58 +69,88 @@ class Serving(Exchange):
         except Exception:
             return self.guard.fault(self.request.method)
 
-    def wary(self) -> None:
+    def wary(self) -> Later:
         """After a failure of the store nothing keyless is replayed for one window: it may not have heard of a write."""
-        if self.mode == "keyless" and self.guard.trusted_from and monotonic() < self.guard.trusted_from:
+        guard = self.guard
+        if self.mode == "keyless" and monotonic() < guard.trusted_from:
             self.say(replaying.UNPROTECTED, "The replay store failed a moment ago.")
             self.unprotected()
+        if guard.owes_epoch:
+            guard.owes_epoch = False  # one request at a time tries to tell the others
+            return self.renew_epoch()
+        return None
 
-    def distrust(self, error: Exception) -> None:
+    def renew_epoch(self) -> Later:
+        """Tell all who share the store that it may have missed a write."""
+        self.attempt(self.store.epoch)
+        return None
+
+    def distrust(self, error: BaseException) -> None:
         """The store did not do its work."""
         self.guard.trusted_from = monotonic() + self.guard.longest_window
+        self.guard.owes_epoch = self.store.shared
         self.say(replaying.UNPROTECTED, f"The replay store failed: {error!r}")
 
-    def begin_touch(self) -> None:
-        """A request without a claim starts."""
-        if self.touch is not None and not self.token:
-            try:
-                self.store.start(self.touch)
-            except Exception as error:
-                self.touch = None
-                self.distrust(error)
+    def attempt(self, tell: Callable[..., Any], *arguments: Any) -> bool:
+        """Tell the store something that it need not answer; False when that failed."""
+        try:
+            tell(*arguments)
+        except Exception as error:
+            self.distrust(error)
+            return False
+        return True
 
-    def end_touch(self) -> None:
+    def begin_touch(self) -> Later:
+        """A request without a claim starts."""
+        if self.touch is not None and not self.token and not self.attempt(self.store.start, self.touch):
+            self.touch = None
+        return None
+
+    def end_touch(self) -> Later:
         """A request without a claim is over."""
         if self.touch is not None:
-            try:
-                self.store.end(self.touch)
-            except Exception as error:
-                self.distrust(error)
+            self.attempt(self.store.end, self.touch)
+        return None
 
-    def touch_again(self) -> None:
+    def touch_again(self) -> Later:
         """The app went on after its answer was recorded, and may have changed something since."""
-        if self.touch is not None:
-            try:
-                self.store.bump(self.touch)
-            except Exception as error:
-                self.distrust(error)
+        if self.touch is not None and not self.ended_at_once:
+            self.attempt(self.store.bump, self.touch)
+        return None
 
-    def linger(self) -> None:
+    @property
+    def ended_at_once(self) -> bool:
+        """Whether too little time has passed since the answer for another process to have come in between."""
+        return bool(self.store.shared) and monotonic() - self.told_at < AT_ONCE
+
+    def linger(self) -> Later:
         """The run was cut off, and a thread of it may still write."""
         if self.touch is not None:
-            try:
-                self.store.linger(self.touch)
-            except Exception as error:
-                self.distrust(error)
+            self.attempt(self.store.linger, self.touch)
+        return None
 
-    def ask_again(self, claim: Claim) -> Outcome | None:
+    def ask_again(self, claim: Claim) -> Any:
         """The store's word, or what its failure means for this request."""
         try:
             return self.store.claim(claim)
         except Exception as error:
-            self.distrust(error)
-            self.refusal = self.store_down()
-            return None
+            return self.unasked(error)
+
+    def ask_to_rerun(self) -> Any:
+        """What the store says when a run whose outcome nobody knew may be repeated after all."""
+        assert self.claimed_as is not None
+        self.claimed_as.rerun = True
+        return self.ask_again(self.claimed_as)
+
+    @property
+    def lost(self) -> bool:
+        """Whether this run outlived its lease, as far as is known."""
+        return self.claimed_as is not None and self.claimed_as.lost
+
+    def unasked(self, error: BaseException) -> None:
+        """The store could not be asked: `refusal` is what that means for this request."""
+        self.distrust(error)
+        self.refusal = self.store_down()
 
     def hold(self) -> None:
         """Keep a claim that was won alive."""
@@ -104,13 +161,14 @@ class Serving(Exchange):
         """The run is over: the claim is not renewed any longer."""
         renewer.held.pop(self.claimed_as, None)
 
-    def withdraw(self) -> None:
+    def withdraw(self) -> Later:
         """The app will not run after all: a claim that was won is given back, so that the same key may try again."""
-        if self.token:
-            self.let_go()
-            self.keep(None)
+        if not self.token:
+            return None
+        self.let_go()
+        return self.keep(None)
 
-    def commit(self) -> None:
+    def commit(self) -> Later:
         """The answer is complete: keep it, or let the claim go."""
         if self.token and not self.settled_at:
             try:
@@ -119,7 +177,8 @@ class Serving(Exchange):
                 self.guard.fault("GET")
                 again = self.request.method in ("PUT", "DELETE")
                 record = None if again else Record(self.status, [], b"", State.BROKEN)
-            self.keep(record)
+            return self.keep(record)
+        return None
 
     def passed(self, piece: bytes, more: bool) -> bytes:
         """`content`, and where that fails all that the app has said so far, as it said it."""
@@ -134,23 +193,26 @@ class Serving(Exchange):
             self.finished = not more
             return held + piece
 
-    def abandon(self, error: BaseException | None) -> None:
+    def abandon(self, error: BaseException | None) -> Later:
         """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
         if not self.token:
-            return
+            return None
         if not self.settled_at:
-            self.keep(self.failed(error is not None and not isinstance(error, Exception)))
-        elif isinstance(error, Exception) and self.saved and self.unsure:
+            return self.keep(self.failed(error is not None and not isinstance(error, Exception)))
+        if isinstance(error, Exception) and self.saved and self.unsure:
             # a middleware may have ended the answer in the app's name before it passed the error on
-            self.keep(self.demoted())
+            return self.keep(self.demoted())
+        return None
 
-    def keep(self, record: Record | None) -> None:
+    def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
         self.settled_at = monotonic()
         try:
-            if record is None:
+            if self.settles(record):
+                kept = store.settle(claim, token) or True
+            elif record is None:
                 kept = store.release(claim, token)
             else:
                 try:
@@ -158,10 +220,21 @@ class Serving(Exchange):
                 except ValueError:
                     kept = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
                 self.saved = kept
-            if not kept:
-                self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+            self.told(kept)
         except Exception as error:
             self.distrust(error)
+        return None
+
+    def settles(self, record: Record | None) -> bool:
+        """Whether the transaction of the application decides what the result is, since the answer says that it failed."""
+        return self.in_transaction and (record is None or record.status >= 400 or record.state is State.BROKEN)
+
+    def told(self, kept: bool) -> None:
+        """The store has heard of the end of this run."""
+        self.told_at = monotonic()
+        if not kept and self.claimed_as is not None:
+            self.claimed_as.lost = True
+            self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
 
     def close_spool(self) -> None:
         """Give the file of a large request back."""

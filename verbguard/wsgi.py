@@ -15,12 +15,12 @@ from verbguard.http import NAME, Headers, Request, Response, environ_name, joine
 from verbguard.layouts import ANSWERS, Layout, Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
-from verbguard.records import Busy, Done, Outcome
+from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
 from verbguard.resources import Plan
 from verbguard.routers.werkzeug import closes_quietly, router_of
 from verbguard.routes import Router
 from verbguard.rules import Content, Finding
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving, current_for
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store, blocking
 from verbguard.workers import several_workers
@@ -225,6 +225,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = blocking(store)
+        self.current = current_for(self.store)
         self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True
@@ -421,6 +422,8 @@ class _Serving(Serving):
                 outcome = self.ask(content if self.spool is None else self.spool.content)
                 if type(outcome) is Busy and self.patience:
                     outcome = self._waited(outcome)
+                if type(outcome) is Unknown and self.plan.replay.on_unknown is not None:
+                    outcome = self._reconciled(outcome)
                 if type(outcome) is Done and self.plan.replay.authorize is not None:
                     answer = self._authorised(outcome)
                 else:
@@ -498,6 +501,30 @@ class _Serving(Serving):
             return self.unauthorised()
         return self.claimed(outcome) if allowed else self.forbidden()
 
+    def _reconciled(self, outcome: Unknown) -> Outcome | None:
+        """What the application's `on_unknown` knows of a run that was cut off."""
+        hook = self.plan.replay.on_unknown
+        assert hook is not None
+        try:
+            verdict = hook(self.request)
+            if isawaitable(verdict):
+                _close(verdict)
+                raise ConfigError("replay.on_unknown is a coroutine function, and WSGI cannot wait for it")
+            answer = self.reconciled(verdict)
+        except Exception:
+            self.refusal = self.guard.fault(self.request.method)
+            return None
+        if verdict is None or verdict is False:
+            return outcome
+        found: Outcome | None = self.ask_to_rerun()
+        return self._completed(found, answer) if isinstance(found, Won) and answer is not None else found
+
+    def _completed(self, won: Won, answer: Record) -> Outcome:
+        self.token = won.token
+        self.keep(answer)
+        self.token = 0
+        return Done(answer)
+
     def _against_state(self) -> Response | None:
         """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
         validator = self.plan.target.policy.validator
@@ -524,7 +551,12 @@ class _Serving(Serving):
             self.begin_touch()
         original = {**environ} if self.request.method == "HEAD" else None
         try:
-            result = self.middleware.app(environ, self.start_response)
+            current = None if self.middleware.current is None else self.middleware.current(self)
+            try:
+                result = self.middleware.app(environ, self.start_response)
+            finally:
+                if current is not None:
+                    current.over()
             if original is not None and not self.status:
                 result = _begun(result)
             if self.again and original is not None:
@@ -619,6 +651,8 @@ class _Serving(Serving):
             self.answered(int(status[:3]), pairs)
         except Exception:
             self.unjudged(int(status[:3]))
+        if self.lost:
+            self.headers = [*self.headers, LOST]
         self._head = (status, headers, pairs, exc_info)
         if not self.again and self.replaced is None and self.holding is Content.NONE:
             self._send_head()

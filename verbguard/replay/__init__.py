@@ -17,7 +17,7 @@ from verbguard.replay.fingerprints import (
 from verbguard.replay.keys import IDEMPOTENCY_KEY, MAX_KEY, KeyProblem, parse_key
 from verbguard.replay.multipart import is_multipart
 from verbguard.replay.principals import CREDENTIAL, CREDENTIALS, fields_of, principal_of
-from verbguard.replay.results import STORED, kept, readable, stored_headers
+from verbguard.replay.results import STORED, kept, readable, recorded, stored_headers
 
 __all__ = [
     "CREDENTIAL",
@@ -37,6 +37,7 @@ __all__ = [
     "parse_key",
     "principal_of",
     "readable",
+    "recorded",
     "request_digest",
     "stored_headers",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from verbguard.digests import SEALS, unsealed
 from verbguard.http import HOP_BY_HOP, Headers, Response
+from verbguard.records import Record
 
-__all__ = ["STORED", "kept", "readable", "stored_headers"]
+__all__ = ["STORED", "kept", "readable", "recorded", "stored_headers"]
 
 
 # They prove that nothing was done, or ask for the same request again.
@@ -78,6 +80,26 @@ def stored_headers(headers: Headers) -> Headers:
         if broken:
             found = [pair for pair in found if pair[0] not in broken]
     return found
+
+
+def recorded(status: Any, headers: Any, body: Any) -> Record:
+    """The record of an answer that the application itself tells: fields as a mapping or as pairs, texts or bytes.
+
+    Raises TypeError or ValueError for what is no final answer.
+    """
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
+        raise ValueError(f"status = {status!r}: a final status code, 200 to 599")
+    if not isinstance(body, (bytes, bytearray, memoryview, str)):
+        raise TypeError(f"body = {type(body).__name__}: text or bytes; the JSON of a value is json.dumps(value)")
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    content = body.encode() if isinstance(body, str) else bytes(body)
+    return Record(status, stored_headers([(_octets(name).lower(), _octets(value)) for name, value in pairs]), content)
+
+
+def _octets(text: Any) -> bytes:
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(f"a field's name and value are text or bytes, not {text!r}")
+    return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
 def readable(response: Response, accept_encoding: bytes | None) -> Response:

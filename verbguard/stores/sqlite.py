@@ -91,6 +91,8 @@ class SqliteStore:
     """
 
     shared = True
+    dialect = "sqlite"
+    answers = "verbguard_answers"
 
     def __init__(
         self,
@@ -105,11 +107,11 @@ class SqliteStore:
         if synchronous.upper() not in ("NORMAL", "FULL"):
             raise ConfigError(f"synchronous = {synchronous!r}: {nearest(synchronous, ['NORMAL', 'FULL'])}")
         self.path = Path(path).absolute()
-        self._sealer = Sealer(keys)
+        self.sealer = Sealer(keys)
         self._create = create
         self._synchronous = synchronous.upper()
         self._timeout = timeout
-        self._clock = clock
+        self.clock = clock
         self._inherited: list[sqlite3.Connection] = []
         self._open()
         this = ref(self)
@@ -164,7 +166,7 @@ class SqliteStore:
 
     def saving(self, claim: Claim, token: int, record: Record) -> Callable[[_Rows, float], bool]:
         """What `save` writes."""
-        data = self._sealer.seal(record, digest_of(claim.ident))
+        data = self.sealer.seal(record, digest_of(claim.ident))
         return lambda rows, now: transitions.save(rows, claim, token, data, now)
 
     def release(self, claim: Claim, token: int) -> bool:
@@ -206,7 +208,7 @@ class SqliteStore:
         try:
             connection = self._readers.pop() if self._readers else self._connection()
             try:
-                return job(_Rows(connection, self), self._clock())
+                return job(_Rows(connection, self), self.clock())
             finally:
                 self._readers.append(connection)
         except sqlite3.Error as error:
@@ -225,7 +227,7 @@ class SqliteStore:
                 rows = self._writer = _Rows(self._connection(), self)
             rows.connection.execute("BEGIN IMMEDIATE")
             try:
-                now = self._clock()
+                now = self.clock()
                 rows.begun()
                 found = [job(rows, now) for job in jobs]
                 if now >= self._swept + 1.0:
@@ -339,7 +341,7 @@ class SqliteStore:
             if row is None:
                 return None
             data = rows.connection.execute("SELECT data FROM verbguard_entries WHERE ident = ?", (name,)).fetchone()[0]
-            return _kept(row, now), None if data is None else self._sealer.open(data, name)
+            return _kept(row, now), None if data is None else self.sealer.open(data, name)
 
         return self.read(show)
 
@@ -356,7 +358,7 @@ class SqliteStore:
 
     def complete(self, name: bytes, record: Record, keep: float, who: str) -> bool:
         """See Operated.complete."""
-        data = self._sealer.seal(record, name)
+        data = self.sealer.seal(record, name)
 
         def complete(rows: _Rows, now: float) -> bool:
             done = rows.connection.execute(
@@ -411,8 +413,14 @@ class AsyncSqliteStore:
     shared = True
     asynchronous = True
 
+    dialect = "sqlite"
+    answers = "verbguard_answers"
+
     def __init__(self, store: SqliteStore) -> None:
         self.sync = store
+        self.clock = store.clock
+        self.sealer = store.sealer
+        self.place_answer = store.place_answer
 
     def __repr__(self) -> str:
         return f"{self.sync!r}.aio"
@@ -538,7 +546,7 @@ class _Rows:
         self.connection.execute(_DROP, (digest_of(ident),))
 
     def read(self, ident: bytes, data: bytes) -> Record:
-        return self._store._sealer.open(data, digest_of(ident))
+        return self._store.sealer.open(data, digest_of(ident))
 
     def committed(self, ident: bytes) -> Entry | None:
         found = self.connection.execute(_PLACE, (digest_of(ident),)).fetchone()
