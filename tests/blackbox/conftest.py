@@ -6,25 +6,31 @@ from collections.abc import Iterator
 
 import pytest
 
-from blackbox.shops import FRAMEWORKS, Shop
+from blackbox.shops import FRAMEWORKS, STORES, Shop
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    """Every store there is."""
+    return str(request.param)
 
 
 @pytest.fixture(params=FRAMEWORKS)
-def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, store: str) -> Iterator[Shop]:
     """A guarded shop in FastAPI, then one in Flask."""
-    with Shop(request.param) as opened:
+    with Shop(request.param, store) as opened:
         yield opened
 
 
 @pytest.fixture
-def fastapi_shop() -> Iterator[Shop]:
+def fastapi_shop(store: str) -> Iterator[Shop]:
     """For what only ASGI has: tasks, WebSockets, a disconnect that the handler can hear of."""
-    with Shop("fastapi") as opened:
+    with Shop("fastapi", store) as opened:
         yield opened
 
 
 @pytest.fixture
-def flask_shop() -> Iterator[Shop]:
+def flask_shop(store: str) -> Iterator[Shop]:
     """For what only WSGI has: an answer that is closed before it was read, a worker that is told to go."""
-    with Shop("flask") as opened:
+    with Shop("flask", store) as opened:
         yield opened

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from shared.files import fresh_file
 
 import verbguard
 from blackbox.drivers import AsgiDriver, Client, WsgiDriver
@@ -10,9 +13,17 @@ from blackbox.shop import World
 from blackbox.shop_fastapi import fastapi_shop
 from blackbox.shop_flask import flask_shop
 from verbguard import Policy, Replay
+from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
+from verbguard.stores.sqlite import SqliteStore
 
 FRAMEWORKS = ("fastapi", "flask")
+
+# Where the answers are kept, by a clock that is moved by hand.
+STORES: dict[str, Callable[[Callable[[], float]], Store]] = {
+    "memory": lambda clock: MemoryStore(clock=clock),
+    "sqlite": lambda clock: SqliteStore(fresh_file(), clock=clock),
+}
 
 # What the checks set beside the defaults, a route each; everything else runs as it comes out of the box.
 POLICIES = {
@@ -36,11 +47,11 @@ class Clock:
 
 
 class Shop(Client):
-    def __init__(self, framework: str, **options: Any) -> None:
+    def __init__(self, framework: str, kept_in: str = "memory", **options: Any) -> None:
         self.framework = framework
         self.world = World()
         self.clock = Clock()
-        options = {"policies": POLICIES, "store": MemoryStore(clock=self.clock)} | options
+        options = {"policies": POLICIES, "store": STORES[kept_in](self.clock)} | options
         if framework == "fastapi":
             self.app: Any = verbguard.guard(fastapi_shop(self.world), **options)
             super().__init__(AsgiDriver(self.app))
