@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from struct import Struct
 from typing import Any
 
 from verbguard.errors import ConfigError
@@ -55,10 +56,7 @@ class Commands:
             _ms(claim.lease),
             _ms(claim.keep),
             len(touched) if claim.touch is not None else -1,
-            claim.method,
-            _bytes(claim.path),
-            claim.principal,
-            key_digest(claim.key),
+            _about(claim),
         )
         return self._call(scripts.CLAIM, [self._entry(claim), *touched, *seen], arguments)
 
@@ -129,7 +127,7 @@ class Commands:
 
     def kept(self, name: bytes, row: Sequence[Any], now: int) -> Kept | None:
         """One entry of what `read` is answered; None when it is gone."""
-        token, until, keep, method, path, principal, key, status, size = row[:9]
+        token, until, keep, about, status, size = row[:6]
         if token is None or int(until) + (0 if status else int(keep)) <= now:
             return None
         running = status is None and int(until) > now
@@ -138,14 +136,11 @@ class Commands:
         return Kept(
             name=name,
             state="running" if running else "unknown" if unknown else "done",
-            method=method.decode(),
-            path=path.decode("utf-8", "surrogatepass"),
-            principal=principal,
-            key=key,
+            **_told(about),
             token=int(token),
             left=left / 1000,
             status=int(status or 0),
-            size=int(size or 0),
+            size=size,
         )
 
     def audit(self, line: bytes) -> Audit:
@@ -186,6 +181,25 @@ class Commands:
         if touch is None:
             return []
         return [self.generations + _bytes(name) for name in (own(touch.target), *map(below, touch.above))]
+
+
+_PARTS = Struct("<HHH")  # bytes of the method, the principal and the key's digest; they follow, and the path
+
+
+def _about(claim: Claim) -> bytes:
+    method, key = claim.method.encode(), key_digest(claim.key)
+    lengths = _PARTS.pack(len(method), len(claim.principal), len(key))
+    return b"".join((lengths, method, claim.principal, key, _bytes(claim.path)))
+
+
+def _told(about: bytes) -> dict[str, Any]:
+    start, parts = _PARTS.size, []
+    for length in _PARTS.unpack_from(about):
+        parts.append(about[start : start + length])
+        start += length
+    method, principal, key = parts
+    path = about[start:].decode("utf-8", "surrogatepass")
+    return {"method": method.decode(), "path": path, "principal": principal, "key": key}
 
 
 def _ms(seconds: float) -> bytes:

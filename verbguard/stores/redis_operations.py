@@ -59,7 +59,7 @@ class RedisOperations:
         kept = self._commands.kept(name, row, int(now))
         if kept is None:
             return None
-        return kept, None if row[9] is None else self._commands.sealer.open(row[9], name)
+        return kept, None if row[6] is None else self._commands.sealer.open(row[6], name)
 
     def evict(self, name: bytes, who: str) -> bool:
         """See Operated.evict."""

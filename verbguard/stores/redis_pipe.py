@@ -12,7 +12,9 @@ from verbguard.stores.redis_commands import Call
 
 __all__ = ["Pipe", "evalsha", "failed", "unheard"]
 
-_BATCH = 128  # commands that are sent at once: more make nobody faster, and their answers wait for each other
+_BATCH = 32  # commands that are sent at once: more make nobody faster, and their answers wait for each other
+_AT_ONCE = 2  # batches on their way: while the server works at one, the other is packed or read
+_MANY = 8  # calls that are worth a second batch
 
 
 def failed(error: Exception) -> StoreError:
@@ -43,25 +45,33 @@ class Pipe:
         self.client = client
         self._timeout = timeout
         self._single = hasattr(client, "get_primaries")  # a cluster's client sends to many nodes, each at its own pace
-        self._busy = False
+        self._sending = 0
         self._waiting: deque[tuple[Call, asyncio.Future[Any]]] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        self._senders: set[asyncio.Task[None]] = set()
 
     async def run(self, call: Call) -> Any:
         """The answer of a script."""
         if self._single:
             return await self._alone(call)
-        if self._busy:
+        if self._sending:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             self._waiting.append((call, future))
+            if self._sending < _AT_ONCE and len(self._waiting) >= _MANY:
+                self._send_more()
             return await future
-        self._busy = True
+        self._sending += 1
         try:
             return await self._alone(call)
         finally:
-            self._busy = bool(self._waiting)
-            if self._busy:
-                self._sender = asyncio.create_task(self._send_all())
+            self._sending -= 1
+            if self._waiting and not self._sending:
+                self._send_more()
+
+    def _send_more(self) -> None:
+        self._sending += 1
+        sender = asyncio.create_task(self._send_all())
+        self._senders.add(sender)
+        sender.add_done_callback(self._senders.discard)
 
     async def _alone(self, call: Call) -> Any:
         try:
@@ -82,8 +92,8 @@ class Pipe:
                 batch = [self._waiting.popleft() for _ in range(size)]
                 await self._send([each for each in batch if not each[1].done()])
         finally:
-            self._busy = False
-            while self._waiting:  # the loop is being shut down
+            self._sending -= 1
+            while self._waiting and not self._sending:  # the loop is being shut down
                 self._waiting.popleft()[1].cancel()
 
     async def _send(self, batch: Sequence[tuple[Call, asyncio.Future[Any]]]) -> None:

@@ -4,12 +4,13 @@ What there is under a prefix, all of it in one slot of a cluster:
 
 - `meta`, a hash: `last`, the latest serial; `born`, the first one; the epoch as `epoch`, `quiet` and `window`. It has no end of
   life: it is small, and a server that throws out what ends must not throw out this.
-- `e:` and the digest of an ident, a hash: an entry. It is a run until it has `data`.
+- `e:` and the digest of an ident, a hash: an entry. It is a run until it has `data`; `about` is told to people only.
 - `g:` and the name of a generation, a sorted set: runs by the moment until which they are believed. Two members have scores
   below zero, where no moment is: `e` is the last event, `u` when nobody can ask any more, both negated.
 - `audit`, a list of what operators did, the newest first.
 
-Times are milliseconds, and whole: Lua's numbers hold them, and serials, exactly. ARGV[1] is the moment in tests, and empty
+Times are milliseconds, and whole: Lua's numbers hold them, and serials, exactly, and `redis.call` writes whole numbers as
+such; `..` does not, hence `int`. ARGV[1] is the moment in tests, and empty
 elsewhere, where the server's clock tells it. ARGV[2] is the highest serial that the caller has seen: a server that does not
 know it has lost writes (it came back empty, or a replica took over that lagged), and a new epoch begins.
 """
@@ -58,55 +59,56 @@ class Script:
 
 
 _TIME = """
+local call = redis.call  -- looked up once
 local function int(number) return string.format('%.0f', number) end
 local now = tonumber(ARGV[1])
 if not now then
-  local time = redis.call('TIME')
+  local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 -- a key outlives what is kept in it, so that its end is told by the moment in it and not by the key
-local function expire(key, life) redis.call('PEXPIRE', key, int(life + 1000)) end
+local function expire(key, life) call('PEXPIRE', key, life + 1000) end
 """
 
 _META = f"""
 local meta = KEYS[1]
-local known = redis.call('HMGET', meta, 'last', 'born', 'epoch', 'quiet', 'window')
+local known = call('HMGET', meta, 'last', 'born', 'epoch', 'quiet', 'window')
 local last, born = tonumber(known[1]), tonumber(known[2])
 local epoch, quiet, window = tonumber(known[3]) or 0, tonumber(known[4]) or 0, tonumber(known[5]) or {WINDOW * 1000:.0f}
 
 local function serial()
-  last = redis.call('HINCRBY', meta, 'last', 1)
+  last = call('HINCRBY', meta, 'last', 1)
   return last
 end
 
 local function begin(until_quiet, longest)
   epoch, quiet, window = serial(), until_quiet, longest
-  redis.call('HSET', meta, 'epoch', int(epoch), 'quiet', int(quiet), 'window', int(window))
+  call('HSET', meta, 'epoch', epoch, 'quiet', quiet, 'window', window)
 end
 
 if not last then
   -- microseconds since 1970: larger than all that were given out here before the server was emptied
   last, born = now * 1000, now * 1000
-  redis.call('HSET', meta, 'last', int(last), 'born', int(born))
+  call('HSET', meta, 'last', last, 'born', born)
 end
 local seen = tonumber(ARGV[2])
 if seen > 0 and (seen < born or last < seen) then
-  if last < seen then redis.call('HSET', meta, 'last', int(seen)) end
+  if last < seen then call('HSET', meta, 'last', seen) end
   begin(now + window, window)
 end
 """
 
 _GENERATIONS = """
 local function age(key, event, run, believed, over)
-  if over then redis.call('ZREM', key, over) end
-  if run then redis.call('ZREMRANGEBYSCORE', key, 0, int(now)) end
-  local highest = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+  if over then call('ZREM', key, over) end
+  if run then call('ZREMRANGEBYSCORE', key, 0, now) end
+  local highest = call('ZRANGE', key, -1, -1, 'WITHSCORES')
   -- a run that was seen to overlap may last a window, and its record another
   local forgotten = math.max(now + 2 * window, tonumber(highest[2]) or 0, believed or 0)
   if run then
-    redis.call('ZADD', key, int(-event), 'e', int(-forgotten), 'u', int(believed), run)
+    call('ZADD', key, -event, 'e', -forgotten, 'u', believed, run)
   else
-    redis.call('ZADD', key, int(-event), 'e', int(-forgotten), 'u')
+    call('ZADD', key, -event, 'e', -forgotten, 'u')
   end
   expire(key, forgotten - now)
 end
@@ -119,7 +121,7 @@ end
 local function view(first)
   local events = {int(epoch)}
   for place = first, #KEYS do
-    local found = redis.call('ZMSCORE', KEYS[place], 'e', 'u')
+    local found = call('ZMSCORE', KEYS[place], 'e', 'u')
     local event = 0
     if found[1] and -tonumber(found[2]) > now then event = -tonumber(found[1]) end
     events[#events + 1] = int(event)
@@ -128,9 +130,10 @@ local function view(first)
 end
 
 local function crowded(first, run)
+  local after = '(' .. int(now)
   for place = first, #KEYS do
-    local others = redis.call('ZCOUNT', KEYS[place], '(' .. int(now), '+inf')
-    if others > 0 and place == first and redis.call('ZSCORE', KEYS[place], run) then others = others - 1 end
+    local others = call('ZCOUNT', KEYS[place], after, '+inf')
+    if others > 0 and place == first and call('ZSCORE', KEYS[place], run) then others = others - 1 end
     if others > 0 then return true end
   end
   return false
@@ -144,7 +147,7 @@ local lease, keep, touched = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV
 local first = 3 + touched
 
 local entry = KEYS[2]
-local held = redis.call('HMGET', entry, 'token', 'fingerprint', 'until', 'view', 'nonce', 'data')
+local held = call('HMGET', entry, 'token', 'fingerprint', 'until', 'view', 'nonce', 'data')
 local token, till = held[1], tonumber(held[3])
 if held[6] then
   if (not keyless or (touched >= 0 and held[4] == view(first))) and till > now then
@@ -166,13 +169,12 @@ if keyless and keep > window then begin(quiet, keep) end
 local run = serial()
 local sees = ''
 if touched >= 0 then
-  age_all(3, first, run, int(run), now + lease + window)
-  if keyless and now >= quiet and not crowded(first, int(run)) then sees = view(first) end
+  age_all(3, first, run, run, now + lease + window)
+  if keyless and now >= quiet and not crowded(first, run) then sees = view(first) end
 end
-if token then redis.call('DEL', entry) end
-redis.call('HSET', entry, 'token', int(run), 'fingerprint', fingerprint, 'until', int(now + lease), 'view', sees,
-  'started', int(now), 'nonce', nonce, 'keep', ARGV[8],
-  'method', ARGV[10], 'path', ARGV[11], 'principal', ARGV[12], 'key', ARGV[13])
+if token then call('DEL', entry) end
+call('HSET', entry, 'token', run, 'fingerprint', fingerprint, 'until', now + lease, 'view', sees,
+  'started', now, 'nonce', nonce, 'keep', keep, 'about', ARGV[10])
 expire(entry, lease + keep)
 return {{last, {WON}, run}}
 """
@@ -189,7 +191,7 @@ end
 
 _SAVE = """
 local keep, keyless, data, status = tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7], ARGV[8]
-local held = redis.call('HMGET', entry, 'token', 'view', 'started', 'status')
+local held = call('HMGET', entry, 'token', 'view', 'started', 'status')
 if held[1] ~= token then
   end_run()
   return {last, 0}
@@ -203,40 +205,40 @@ if not held[4] then
     local unseen = now - tonumber(held[3]) >= window
     if touched < 0 or before == '' or unseen or before ~= view(first) then
       end_run()
-      redis.call('DEL', entry)
+      call('DEL', entry)
       return {last, 1}
     end
   end
   end_run()
   if keyless then leaves = view(first) end
 end
-redis.call('HSET', entry, 'until', int(now + keep), 'view', leaves, 'data', data, 'status', status, 'size', #data)
+call('HSET', entry, 'until', now + keep, 'view', leaves, 'data', data, 'status', status)
 expire(entry, keep)
 return {last, 1}
 """
 
 _RELEASE = """
-local held = redis.call('HMGET', entry, 'token', 'status')
+local held = call('HMGET', entry, 'token', 'status')
 local mine = held[1] == token
 if not (mine and held[2]) then end_run() end
-if mine then redis.call('DEL', entry) end
+if mine then call('DEL', entry) end
 return {last, mine and 1 or 0}
 """
 
 _RENEW = """
 local token, touched, lease, keep = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local entry = KEYS[2]
-local held = redis.call('HMGET', entry, 'token', 'status')
+local held = call('HMGET', entry, 'token', 'status')
 if held[1] ~= token or held[2] then return {last, 0} end
-redis.call('HSET', entry, 'until', int(now + lease))
+call('HSET', entry, 'until', now + lease)
 expire(entry, lease + keep)
 local believed = now + lease + window
 for place = 3, 2 + touched do
   local key = KEYS[place]
-  local found = redis.call('ZMSCORE', key, token, 'u')
+  local found = call('ZMSCORE', key, token, 'u')
   if found[1] then
     local forgotten = math.max(-tonumber(found[2]), believed)
-    redis.call('ZADD', key, int(-forgotten), 'u', int(believed), token)
+    call('ZADD', key, -forgotten, 'u', believed, token)
     expire(key, forgotten - now)
   end
 end
@@ -246,13 +248,13 @@ return {last, 1}
 # KEYS: meta, what is touched.
 _START = f"""
 local run = serial()
-age_all(2, #KEYS + 1, run, int(run), now + {UNCLAIMED * 1000:.0f})
+age_all(2, #KEYS + 1, run, run, now + {UNCLAIMED * 1000:.0f})
 return {{last, run}}
 """
 
 _LINGER = """
 local run = serial()
-age_all(2, #KEYS + 1, run, int(run), now + window)
+age_all(2, #KEYS + 1, run, run, now + window)
 return {last, 0}
 """
 
@@ -274,24 +276,23 @@ return {last, 0}
 # KEYS: meta, the entry, the audit; ARGV[3] is the operator, ARGV[4] the name of the entry.
 _AUDIT = f"""
 local function audit(what)
-  redis.call('LPUSH', KEYS[3], int(now) .. '\\n' .. what .. '\\n' .. ARGV[4] .. ARGV[3])
-  redis.call('LTRIM', KEYS[3], 0, {AUDITED - 1})
+  call('LPUSH', KEYS[3], int(now) .. '\\n' .. what .. '\\n' .. ARGV[4] .. ARGV[3])
+  call('LTRIM', KEYS[3], 0, {AUDITED - 1})
 end
 """
 
 _EVICT = """
-if redis.call('DEL', KEYS[2]) == 0 then return {last, 0} end
+if call('DEL', KEYS[2]) == 0 then return {last, 0} end
 audit('evict')
 return {last, 1}
 """
 
 _COMPLETE = """
 local keep, data, status = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local held = redis.call('HMGET', KEYS[2], 'token', 'status')
+local held = call('HMGET', KEYS[2], 'token', 'status')
 if not held[1] or held[2] then return {last, 0} end
 -- a new token, so that the run's own word comes too late
-redis.call('HSET', KEYS[2], 'token', int(serial()), 'until', int(now + keep), 'view', '', 'data', data, 'status', status,
-  'size', #data)
+call('HSET', KEYS[2], 'token', serial(), 'until', now + keep, 'view', '', 'data', data, 'status', status)
 expire(KEYS[2], keep)
 audit('complete')
 return {last, 1}
@@ -301,8 +302,9 @@ return {last, 1}
 _LIST = """
 local rows = {int(now)}
 for place = 1, #KEYS do
-  local row = redis.call('HMGET', KEYS[place], 'token', 'until', 'keep', 'method', 'path', 'principal', 'key', 'status', 'size')
-  if ARGV[2] == '1' then row[10] = redis.call('HGET', KEYS[place], 'data') end
+  local row = call('HMGET', KEYS[place], 'token', 'until', 'keep', 'about', 'status')
+  row[6] = call('HSTRLEN', KEYS[place], 'data')
+  if ARGV[2] == '1' then row[7] = call('HGET', KEYS[place], 'data') end
   rows[#rows + 1] = row
 end
 return rows
