@@ -76,7 +76,7 @@ class RedisServer:
         self.port = free_port()
         self.url = f"redis://{LOOPBACK}:{self.port}/0"
         self._path = path or program()
-        self._arguments = [*(_DURABLE if durable else _IN_MEMORY), *arguments]
+        self._arguments = list(arguments) if "--sentinel" in arguments else [*_writing(durable), *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __str__(self) -> str:
@@ -86,7 +86,10 @@ class RedisServer:
         """Start it, and wait until it takes commands."""
         where = ["--port", str(self.port), "--bind", LOOPBACK, "--dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([self._path, *where, *self._arguments], stdout=log, stderr=log)
+            # a configuration file stands before all options
+            first = self._arguments[:1] if self._arguments[0].endswith(".conf") else []
+            command = [self._path, *first, *where, *self._arguments[len(first) :]]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < deadline, self._said()
@@ -129,14 +132,24 @@ class RedisServer:
         self._process = None
 
 
-_IN_MEMORY = ["--save", "", "--appendonly", "no"]
-_DURABLE = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+def _writing(durable: bool) -> list[str]:
+    return ["--save", "", "--appendonly", "yes" if durable else "no", "--appendfsync", "always"]
 
 
 @contextmanager
-def redis_server(*, durable: bool = False, arguments: Sequence[str] = (), path: str | None = None) -> Iterator[RedisServer]:
-    """A server of one's own, in a folder of its own."""
+def redis_server(
+    *,
+    durable: bool = False,
+    arguments: Sequence[str] = (),
+    path: str | None = None,
+    sentinel_of: RedisServer | None = None,
+) -> Iterator[RedisServer]:
+    """A server of one's own, in a folder of its own; or a Sentinel, which calls the server that it watches `main`."""
     with tempfile.TemporaryDirectory(prefix="verbguard-redis-", ignore_cleanup_errors=True) as folder:
+        if sentinel_of is not None:
+            config = Path(folder, "sentinel.conf")
+            config.write_text(f"sentinel monitor main {LOOPBACK} {sentinel_of.port} 1\n", "utf-8")
+            arguments = [str(config), "--sentinel"]
         server = RedisServer(Path(folder), durable=durable, arguments=arguments, path=path)
         try:
             server.start()

@@ -60,14 +60,16 @@ class RedisStore(RedisOperations):
         address, prefix, timeout = _settings(url)
         limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         try:
-            client = redis.Redis.from_url(address, **limits, retry=_once(Retry))
+            # one that waits for a free connection where all are taken, instead of refusing
+            pool = redis.BlockingConnectionPool.from_url(address, **limits, retry=_once(Retry))
+            pool.connection_class(**pool.connection_kwargs)  # is not connected yet, and knows every option
         except (ValueError, TypeError) as error:
             raise ConfigError(f"store = {hidden(url)!r}: {error}") from error
 
         def make() -> Any:
             return redis.asyncio.Redis.from_url(address, **limits, retry=_once(AsyncRetry))
 
-        store = cls(client, prefix=prefix, keys=keys, timeout=timeout)
+        store = cls(redis.Redis.from_pool(pool), prefix=prefix, keys=keys, timeout=timeout)
         store._aio = AsyncRedisStore._made(make, prefix, keys, timeout, store)
         return store
 
