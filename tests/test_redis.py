@@ -101,7 +101,7 @@ def store() -> Iterator[RedisStore]:
 
 
 @pytest.mark.parametrize("make", [moved_redis, driven_redis])
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=SEQUENCES)
 def test_the_server_does_what_the_model_does(make: Callable[[Clock], Any], steps: list[tuple[Any, ...]]) -> None:
     """Whatever is asked in whatever order, and whenever: the same answers, and the same to all later claims."""

@@ -11,20 +11,23 @@ from verbguard.stores import Store
 
 __all__ = ["SEQUENCES", "Clock", "Pair"]
 
-LEASE, KEEP, WINDOW = 8.0, 64.0, 32.0  # with fractions that are exact, so that milliseconds and floats agree
-PATHS = ["/", "/items", "/items/1", "/items/1/parts", "/items/2"]
-_paths = st.sampled_from(PATHS)
+LEASE, KEEP, WINDOW = 8.0, 64.0, 30.0  # with fractions that are exact, so that milliseconds and floats agree
+PATHS = ["/items/1", "/items", "/items/1/parts", "/items/2"]
+_paths = st.sampled_from(PATHS[:1] * 3 + PATHS)  # one more than the others, so that steps meet
 _number = st.integers(0, 5)
 
 SEQUENCES = st.lists(
     st.one_of(
+        st.tuples(st.just("run"), _paths, st.sampled_from("AB")),
         st.tuples(st.just("put"), _paths, st.sampled_from("AB"), st.sampled_from([WINDOW, 48.0])),
         st.tuples(st.just("key"), st.sampled_from("kl"), st.sampled_from("AB"), st.booleans(), st.none() | _paths),
         st.tuples(st.just("save"), _number, st.none() | _paths),
         st.tuples(st.sampled_from(["release", "renew", "end", "linger"]), _number),
         st.tuples(st.sampled_from(["start", "bump"]), _paths),
         st.tuples(st.just("epoch")),
-        st.tuples(st.just("wait"), st.sampled_from([0.5, LEASE - 0.5, LEASE, 30.0, WINDOW, WINDOW + LEASE, KEEP, 300.0])),
+        st.tuples(
+            st.just("wait"), st.sampled_from([0.5, LEASE - 0.5, LEASE, 24.0, WINDOW - 0.5, WINDOW, WINDOW + LEASE, KEEP, 300.0])
+        ),
     ),
     max_size=40,
 )
@@ -60,6 +63,17 @@ class Pair:
     def _put(self, path: str, content: str, keep: float) -> None:
         ident = f"{path} {content}".encode()
         self._claim(lambda: Claim(ident, ident, whole(path), True, True, LEASE, keep))
+
+    def _put_in_window(self, path: str, content: str) -> None:
+        self._put(path, content, WINDOW)
+
+    def _run(self, path: str, content: str) -> None:
+        """A PUT from its claim to its record, and its repetition."""
+        before = len(self.claims)
+        self._put(path, content, WINDOW)
+        if len(self.claims) > before:
+            self._over("save", before, Record(200, [], b"%d" % before))
+            self._put(path, content, WINDOW)
 
     def _key(self, key: str, content: str, rerun: bool, path: str | None) -> None:
         def make() -> Claim:
@@ -122,9 +136,10 @@ class Pair:
 
     def ask_all(self) -> None:
         """What later claims are told, of everything there is."""
-        for path in PATHS:
-            for content in "AB":
-                self._put(path, content, WINDOW)
+        for ask in (self._put_in_window, self._run):
+            for path in PATHS:
+                for content in "AB":
+                    ask(path, content)
         for key in "kl":
             for content in "AB":
                 self._key(key, content, False, None)
