@@ -21,7 +21,7 @@ from shared.driven import Driven
 from shared.model import ModelStore
 from shared.redis_server import RedisServer, any_redis, free_port, older_program, redis_server
 from shared.redis_stores import driven_redis, moved_redis, prefix
-from shared.sequences import SEQUENCES, Clock, Pair
+from shared.sequences import SELDOM, SEQUENCES, Clock, Pair
 
 from verbguard import ConfigError
 from verbguard.errors import StoreError
@@ -101,10 +101,17 @@ def store() -> Iterator[RedisStore]:
 
 
 @pytest.mark.parametrize("make", [moved_redis, driven_redis])
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=SEQUENCES)
 def test_the_server_does_what_the_model_does(make: Callable[[Clock], Any], steps: list[tuple[Any, ...]]) -> None:
     """Whatever is asked in whatever order, and whenever: the same answers, and the same to all later claims."""
+    agrees(make, steps)
+
+
+@pytest.mark.parametrize("make", [moved_redis, driven_redis])
+@pytest.mark.parametrize("steps", SELDOM.values(), ids=SELDOM)
+def test_the_server_does_what_the_model_seldom_does(make: Callable[[Clock], Any], steps: list[tuple[Any, ...]]) -> None:
+    """The rare meetings, one by one."""
     agrees(make, steps)
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from verbguard.records import Busy, Claim, Done, Outcome, Record, Touch, Won, whole
 from verbguard.stores import Store
 
-__all__ = ["SEQUENCES", "Clock", "Pair"]
+__all__ = ["SELDOM", "SEQUENCES", "Clock", "Pair"]
 
 LEASE, KEEP, WINDOW = 8.0, 64.0, 30.0  # with fractions that are exact, so that milliseconds and floats agree
 PATHS = ["/items/1", "/items", "/items/1/parts", "/items/2"]
 _paths = st.sampled_from(PATHS[:1] * 3 + PATHS)  # one more than the others, so that steps meet
-_number = st.integers(0, 5)
+_number = st.integers(-4, 2)  # the latest ones before all
 
 SEQUENCES = st.lists(
     st.one_of(
@@ -29,8 +29,42 @@ SEQUENCES = st.lists(
             st.just("wait"), st.sampled_from([0.5, LEASE - 0.5, LEASE, 24.0, WINDOW - 0.5, WINDOW, WINDOW + LEASE, KEEP, 300.0])
         ),
     ),
+    min_size=12,  # Hypothesis makes short lists where it may, in which steps do not meet
     max_size=40,
 )
+
+_ITEM, _PART, _OTHER = "/items/1", "/items/1/parts", "/items/2"
+
+# What random sequences seldom meet.
+SELDOM: dict[str, list[tuple[Any, ...]]] = {
+    "a longer life is asked for": [("run", _ITEM, "A"), ("put", _OTHER, "A", 48.0), ("put", _ITEM, "A", WINDOW)],
+    "a run as long as the window": [
+        ("put", _ITEM, "A", WINDOW),
+        ("wait", WINDOW),
+        ("save", 0, None),
+        ("put", _ITEM, "A", WINDOW),
+    ],
+    "a released answer ends nothing": [
+        ("run", _PART, "A"),
+        ("run", _ITEM, "A"),
+        ("release", 0),
+        ("put", _ITEM, "A", WINDOW),
+    ],
+    "a renewed run may write longer": [
+        ("put", _ITEM, "A", WINDOW),
+        ("wait", LEASE - 0.5),
+        ("renew", 0),
+        ("wait", WINDOW + LEASE - 1.0),
+        ("run", _ITEM, "B"),
+    ],
+    "a run that nobody ended is believed no more": [
+        ("start", _ITEM),
+        ("wait", 299.5),
+        ("run", _ITEM, "A"),
+        ("wait", 0.5),
+        ("run", _ITEM, "A"),
+    ],
+}
 
 
 class Clock:

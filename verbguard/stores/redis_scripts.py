@@ -101,8 +101,7 @@ end
 _GENERATIONS = """
 local function age(key, event, run, believed, over)
   if over then call('ZREM', key, over) end
-  -- runs that were never ended are in nobody's way, only in the server's memory; the number is odd, as serials come in pairs
-  if run and run % 31 == 0 then call('ZREMRANGEBYSCORE', key, 0, now) end
+  call('ZREMRANGEBYSCORE', key, 0, now)
   local highest = call('ZRANGE', key, -1, -1, 'WITHSCORES')
   -- a run that was seen to overlap may last a window, and its record another
   local forgotten = math.max(now + 2 * window, tonumber(highest[2]) or 0, believed or 0)
