@@ -17,7 +17,7 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 from hypothesis import HealthCheck, given, settings
-from shared.driven import Driven
+from shared.driven import Driven, on_the_loop
 from shared.model import ModelStore
 from shared.redis_server import RedisServer, any_redis, free_port, older_program, redis_server
 from shared.redis_stores import driven_redis, moved_redis, prefix
@@ -217,7 +217,7 @@ def test_round_trips(server: RedisServer, claim: Callable[[], Claim], aio: bool)
 
 
 def closed(store: Driven) -> None:
-    store._do(store.store.aclose())  # type: ignore[attr-defined]
+    on_the_loop(store.store.aclose())  # type: ignore[attr-defined]
 
 
 # ---- restarts and outages

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from shared.driven import Driven
+from shared.files import fresh_file
 from shared.model import ModelStore
 from shared.redis_stores import driven_redis, moved_redis
 from states.twin import Twin
@@ -40,6 +42,7 @@ from verbguard.records import (
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
 from verbguard.stores.memory import MemoryStore
+from verbguard.stores.sqlite import SqliteStore
 
 ITEM = "/items/1"
 LEASE, KEEP, WINDOW = 10.0, 100.0, 30.0
@@ -65,9 +68,11 @@ STORES: dict[str, Callable[[Clock], Store]] = {
     "model": ModelStore,
     "redis": moved_redis,
     "redis, asyncio": driven_redis,
+    "sqlite": lambda clock: SqliteStore(fresh_file(), clock=clock),
+    "sqlite, asyncio": lambda clock: Driven(SqliteStore(fresh_file(), clock=clock).aio),
 }
-NEAR = ("memory", "model")
-FAR = [name for name in STORES if name not in NEAR]  # a step of theirs is a round trip: fewer examples
+FAR = ("redis", "redis, asyncio")  # a step of theirs is a round trip: fewer examples
+NEAR = [name for name in STORES if name not in FAR]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from shared.driven import Driven, background
+from shared.driven import Driven, on_the_loop
 from shared.redis_server import any_redis
 from verbguard.stores.redis import AsyncRedisStore, RedisStore
 
@@ -34,7 +34,7 @@ def _client() -> Any:
 @cache
 def _async_client() -> Any:
     client = redis.asyncio.Redis.from_url(any_redis(), socket_timeout=20.0)
-    atexit.register(lambda: background().run(client.aclose()))
+    atexit.register(lambda: on_the_loop(client.aclose()))
     return client
 
 
