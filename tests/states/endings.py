@@ -10,7 +10,7 @@ from states.requests import LEASE, WINDOW, Ask
 from states.scene import Scene
 from states.world import World
 from verbguard.records import Busy, Done, Outcome, Record, Won
-from verbguard.stores.memory import MemoryStore
+from verbguard.stores import Store
 
 
 def ending(scene: Scene, world: World) -> str:
@@ -37,8 +37,8 @@ def _unlocked(scene: Scene, world: World) -> None:
             raise Broken(f"the key of {ask} is still {type(late).__name__} after all its time")
 
 
-def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[MemoryStore], Outcome]:
-    def claim(store: MemoryStore) -> Outcome:
+def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[Store], Outcome]:
+    def claim(store: Store) -> Outcome:
         scene.bench.now += seconds
         return store.claim(scene.front.claim(ask))
 
@@ -54,8 +54,8 @@ def _replays_again(scene: Scene, world: World) -> None:
             raise Broken(f"all is quiet, and {ask} is not replayed")
 
 
-def _twice(scene: Scene, ask: Ask) -> Callable[[MemoryStore], bool]:
-    def twice(store: MemoryStore) -> bool:
+def _twice(scene: Scene, ask: Ask) -> Callable[[Store], bool]:
+    def twice(store: Store) -> bool:
         scene.bench.now += WINDOW + LEASE + 1.0
         first, second = scene.front.claim(ask), scene.front.claim(ask)
         outcome = store.claim(first)

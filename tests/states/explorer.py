@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from states.application import FIRST, Item
 from states.endings import ending
-from states.faults import strikes, time
+from states.faults import epoch, strikes, time
 from states.moments import moments
 from states.scene import Scene, Step
 from states.world import CRASHED, DONE, World
@@ -71,6 +71,7 @@ def following(scene: Scene, world: World) -> Iterator[Step]:
         yield from moments(scene, world, index, process)
         if world.faults:
             yield from strikes(scene, world, index, process)
+    yield from epoch(scene, world)
     yield from time(scene, world)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from states import application
-from states.memory import Bench, Told
+from states.memory import Bench, Memory, Told
 from states.promises import Broken
 from states.requests import Ask, Front, Run
+from states.rows import Rows
 from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
+from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
 
 _SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
-_ENDLESS = frozenset(["crashed", "unsaved"])
+_LASTING = frozenset(["crashed", "unsaved", "unheard", "untold"])
 
 
 class Step(NamedTuple):
@@ -28,11 +30,12 @@ class Scene:
     """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
 
     def __init__(
-        self, asks: Sequence[Ask], front: Front, make: Callable[..., MemoryStore] = MemoryStore, turns: int = 0
+        self, asks: Sequence[Ask], front: Front, make: Callable[..., Store] = MemoryStore, turns: int = 0
     ) -> None:
         self.asks = asks
         self.front = front
-        self.bench = Bench(make)
+        self.shared = getattr(make, "shared", False)
+        self.bench = Bench(make, Rows if self.shared else Memory)
         self.turns = turns
         self.looks_first = hasattr(make, "take")
         self.identities: list[tuple[str, ...] | None] = list(
@@ -68,8 +71,8 @@ class Scene:
                     over = step == KEPT and not (process.token and world.faults)
                     step, answer = DONE if over else SENT if step == RAN and not process.token else step, None
                 status = process.status if step in (RAN, SENT) else 0
-                token = 0 if step == DONE else process.token
-                processes[index] = Process(step, token, status, False, process.leased, answer, process.harm & _ENDLESS)
+                token, run = (0, 0) if step in (DONE, CRASHED) else (process.token, process.run)
+                processes[index] = Process(step, token, run, status, False, process.leased, answer, process.harm & _LASTING)
         return world._replace(processes=tuple(processes))
 
     def says(self, index: int, said: str) -> str:
@@ -82,7 +85,12 @@ class Scene:
 
     def led(self, index: int, process: Process) -> Run:
         """The exchange of a request that runs, at the moment before its answer."""
-        return self.front.led(self.asks[index], process.token)
+        run = self.front.led(self.asks[index], process.token)
+        if run.touch is not None and not process.token:
+            run.touch.run = process.run
+            if "unheard" in process.harm:
+                run.touch = None
+        return run
 
     def answered(self, index: int, process: Process, *, whole: bool = True) -> Run:
         """The same after the application's answer, or after a first piece of it."""
