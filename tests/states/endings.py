@@ -11,6 +11,7 @@ from states.scene import Scene
 from states.world import World
 from verbguard.records import Busy, Done, Outcome, Record, Won
 from verbguard.stores import Store
+from verbguard.stores.transitions import UNCLAIMED
 
 
 def ending(scene: Scene, world: World) -> str:
@@ -47,7 +48,7 @@ def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[Store], Outcome]
 
 def _replays_again(scene: Scene, world: World) -> None:
     """A guard that never replayed would break none of the other promises. Where nobody is left that may write, it does."""
-    if any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
+    if not scene.shared and any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
         return  # a run whose end was never heard of may go on for ever
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
         if not scene.bench.ask(world.memory, ("twice", ask), _twice(scene, ask)):
@@ -56,7 +57,7 @@ def _replays_again(scene: Scene, world: World) -> None:
 
 def _twice(scene: Scene, ask: Ask) -> Callable[[Store], bool]:
     def twice(store: Store) -> bool:
-        scene.bench.now += WINDOW + LEASE + 1.0
+        scene.bench.now += (UNCLAIMED if scene.shared else WINDOW + LEASE) + 1.0
         first, second = scene.front.claim(ask), scene.front.claim(ask)
         outcome = store.claim(first)
         assert isinstance(outcome, Won)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from states.requests import WINDOW
 from verbguard.stores import Store
-from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Running
+from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, _Running
 
 
 class Told(NamedTuple):

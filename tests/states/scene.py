@@ -6,16 +6,22 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from states import application
+from states.application import FIRST
 from states.memory import Bench, Memory, Told
 from states.promises import Broken
 from states.requests import Ask, Front, Run
 from states.rows import Rows
-from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
+from states.world import ADRIFT, CRASHED, DONE, KEPT, LOOKED, NEW, RAN, SENT, STARTED, WAITING, WON, Process, World
 from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
 
 _SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
-_LASTING = frozenset(["crashed", "unsaved", "unheard", "untold"])
+_CLAIMING = (NEW, WAITING, LOOKED)
+_BUSY = (NEW, WAITING, LOOKED, WON, STARTED, ADRIFT)
+_ENDLESS = frozenset(["crashed", "unsaved"])
+_TURNS = frozenset(["untold"])
+_DEAF = frozenset(["unheard", "unsaved"])
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Step(NamedTuple):
@@ -29,14 +35,13 @@ class Step(NamedTuple):
 class Scene:
     """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
 
-    def __init__(
-        self, asks: Sequence[Ask], front: Front, make: Callable[..., Store] = MemoryStore, turns: int = 0
-    ) -> None:
+    def __init__(self, asks: Sequence[Ask], front: Front, make: Callable[..., Store] = MemoryStore, turns: int = 0) -> None:
         self.asks = asks
         self.front = front
         self.shared = getattr(make, "shared", False)
         self.bench = Bench(make, Rows if self.shared else Memory)
         self.turns = turns
+        self._lasting = [(_TURNS if index < turns else _NOTHING) if self.shared else _ENDLESS for index in range(len(asks))]
         self.looks_first = hasattr(make, "take")
         self.identities: list[tuple[str, ...] | None] = list(
             dict.fromkeys(ask.identity for ask in asks if ask.identity is not None)
@@ -61,19 +66,35 @@ class Scene:
         """The state without what no longer matters.
 
         With a key it matters what a client heard, and why a twin may hear something else; to those that take turns it
-        matters when a client has its answer. Otherwise nobody sees it arrive.
+        matters when a client has its answer. Otherwise nobody sees it arrive. Who won is asked by those that will claim yet.
         """
-        processes = list(world.processes)
-        for index, process in enumerate(processes):
-            if not self.asks[index].key and process.step in _SETTLING:
-                step, answer = process.step, process.answer
-                if index >= self.turns:
-                    over = step == KEPT and not (process.token and world.faults)
-                    step, answer = DONE if over else SENT if step == RAN and not process.token else step, None
-                status = process.status if step in (RAN, SENT) else 0
-                token, run = (0, 0) if step in (DONE, CRASHED) else (process.token, process.run)
-                processes[index] = Process(step, token, run, status, False, process.leased, answer, process.harm & _LASTING)
-        return world._replace(processes=tuple(processes))
+        processes = [self._settled(world, index, process) for index, process in enumerate(world.processes)]
+        claiming = {ask.identity: ask for ask, each in zip(self.asks, processes, strict=True) if each.step in _CLAIMING}
+        winners = [who if identity in claiming else -1 for who, identity in zip(world.winners, self.identities, strict=True)]
+        # an epoch that nobody can notice any more need not be written
+        owed = world.owed and any(identity is not None and not ask.key for identity, ask in claiming.items())
+        idle = not self.turns and all(each.step not in _BUSY for each in processes)
+        return World(world.memory, FIRST if idle else world.item, tuple(processes), tuple(winners), world.faults, owed)
+
+    def _settled(self, world: World, index: int, process: Process) -> Process:
+        step = process.step
+        if self.asks[index].key or step == NEW:
+            return process
+        if step not in _SETTLING:
+            harm = process.harm & _DEAF if step == STARTED else _NOTHING
+            return process if harm == process.harm else process._replace(harm=harm)
+        answer = process.answer
+        if index >= self.turns:
+            answer = None
+            if step == RAN and not process.token:
+                step = SENT
+            if self.shared and (step == CRASHED or step == SENT and not process.run):
+                step = DONE  # nobody is there to tell the store
+            if step == KEPT and not (process.token and world.faults):
+                step = DONE
+        token, run = (0, 0) if step in (DONE, CRASHED) else (process.token, process.run)
+        status = process.status if step in (RAN, SENT) else 0
+        return Process(step, token, run, status, False, process.leased, answer, process.harm & self._lasting[index])
 
     def says(self, index: int, said: str) -> str:
         """A line of a counterexample."""
@@ -88,8 +109,8 @@ class Scene:
         run = self.front.led(self.asks[index], process.token)
         if run.touch is not None and not process.token:
             run.touch.run = process.run
-            if "unheard" in process.harm:
-                run.touch = None
+            if self.shared and not process.run:
+                run.touch = None  # the store did not hear of its start
         return run
 
     def answered(self, index: int, process: Process, *, whole: bool = True) -> Run:
