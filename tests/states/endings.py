@@ -20,6 +20,7 @@ def ending(scene: Scene, world: World) -> str:
         if scene.turns:
             promises.in_turn(scene.asks, world, scene.turns)
         _unlocked(scene, world)
+        _replays_at_once(scene, world)
         _replays_again(scene, world)
     except Broken as broken:
         return str(broken)
@@ -51,15 +52,28 @@ def _replays_again(scene: Scene, world: World) -> None:
     if not scene.shared and any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
         return  # a run whose end was never heard of may go on for ever
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
-        if not scene.bench.ask(world.memory, ("twice", ask), _twice(scene, ask)):
+        if not scene.bench.ask(
+            world.memory, ("twice", ask), _twice(scene, ask, (UNCLAIMED if scene.shared else WINDOW + LEASE) + 1.0)
+        ):
             raise Broken(f"all is quiet, and {ask} is not replayed")
 
 
-def _twice(scene: Scene, ask: Ask) -> Callable[[Store], bool]:
+def _replays_at_once(scene: Scene, world: World) -> None:
+    """Where no fault struck, nobody is left that may write when all are done."""
+    if world.faults < scene.faults:
+        return
+    for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
+        if not scene.bench.ask(world.memory, ("at once", ask), _twice(scene, ask, 0.0)):
+            raise Broken(f"all are done, and {ask} is not replayed")
+
+
+def _twice(scene: Scene, ask: Ask, seconds: float) -> Callable[[Store], bool]:
     def twice(store: Store) -> bool:
-        scene.bench.now += (UNCLAIMED if scene.shared else WINDOW + LEASE) + 1.0
+        scene.bench.now += seconds
         first, second = scene.front.claim(ask), scene.front.claim(ask)
         outcome = store.claim(first)
+        if type(outcome) is Done:
+            return True
         assert isinstance(outcome, Won)
         store.save(first, outcome.token, Record(200, []))
         return type(store.claim(second)) is Done

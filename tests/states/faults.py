@@ -86,7 +86,7 @@ def _scratch(store: Store) -> Store:
 
 def outages(scene: Scene, world: World, index: int, process: Process) -> Iterator[Step]:
     """What a shared store does not hear, or hears when its answer is lost; the guard knows not which, and owes an epoch."""
-    world = world._replace(owed=True)
+    world, owed = world._replace(owed=True), world.owed
     step = process.step
     if step == NEW and scene.may_begin(world, index) or step == WAITING:
         yield from _unheard(scene, world, index, process)
@@ -103,6 +103,10 @@ def outages(scene: Scene, world: World, index: int, process: Process) -> Iterato
 
         told = scene.tell(world, ("end, lost", index, process.run, process.status), end)
         yield _struck(scene, world, index, "it ends, and the store's answer is lost", process._replace(step=DONE, run=0), told)
+    if step == WON and process.leased:
+        said = f"FAULT: {index + 1} stalls until nobody believes any more that it runs"
+        stalled = _passed(scene, world._replace(owed=owed), said, LEASE + WINDOW + 1.0, victim=index)
+        yield stalled._replace(world=stalled.world.at(index, stalled.world.processes[index].hurt("stalled")))
     if step in (WON, STARTED):
         hurt = process.hurt("cancelled", step=ADRIFT, token=0, run=0)._replace(harm=process.harm | {"cancelled", "unsaved"})
         yield _struck(scene, world, index, "it is cancelled, and the store fails", hurt)
@@ -222,7 +226,9 @@ def time(scene: Scene, world: World) -> Iterator[Step]:
 
 
 def _supposed(world: World, process: Process) -> bool:
-    """Whether a run is supposed to be over after a window: it was cut off, or a store began an epoch since it did not hear of it."""
+    """Whether a run is supposed to be over after a window: one that was cut off, and one of which a store did not hear, since
+    its epoch.
+    """
     unheard = "unheard" in process.harm and "unsaved" not in process.harm
     return process.step == ADRIFT or (process.step == STARTED and unheard and not world.owed)
 

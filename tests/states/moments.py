@@ -76,7 +76,7 @@ def _judged(scene: Scene, world: World, index: int, run: Run, told: Told) -> Ste
     if type(outcome) is Done and answer.replayed:
         said = scene.says(index, f"claims, and gets {answer}")
         winner = world.winners[scene.place(index)]
-        if world.owed and promises.untold(asks, after, index):
+        if promises.unknowing(world) and promises.untold(asks, after, index):
             after = after.at(index, after.processes[index].hurt("untold"))
         found = checked(said, after, promises.replayed, asks, after, index, winner)
         return found if found.broken else checked(said, after, promises.answered, asks, after, index)

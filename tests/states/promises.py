@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from states.application import says
 from states.requests import Ask
-from states.world import DONE, RAN, SENT, WON, Answer, World
+from states.world import CRASHED, DONE, RAN, SENT, WON, Answer, World
 
 Asks = Sequence[Ask]
 
@@ -68,7 +68,7 @@ def replayed(asks: Asks, world: World, index: int, winner: int) -> None:
             raise Broken(f"{index + 1} got the answer to another request, {answer.run + 1}")
         if answer.run != winner:
             raise Broken(f"{index + 1} got the answer of {answer.run + 1}, whose claim went to {winner + 1}")
-    if untold(asks, world, index) and not world.owed:
+    if untold(asks, world, index) and not unknowing(world):
         raise Broken(f"{index + 1} is told that its PUT is in force, but the state is {world.item}")
 
 
@@ -76,9 +76,15 @@ def untold(asks: Asks, world: World, index: int) -> bool:
     """Whether this replay of a PUT without a key is not true of the state.
 
     Between a failure of a shared store and the epoch that the guard writes as soon as it reaches it again, no other process can
-    know that the store has not heard of a write: until then, and only then, this may be.
+    know that the store has not heard of a write: until then, and only then, this may be. So it may between the write of a run
+    that stalled for longer than a lease and a window, and its end.
     """
     return not asks[index].key and not says(asks[index], world.item)
+
+
+def unknowing(world: World) -> bool:
+    """Whether a write has been of which a shared store cannot know yet."""
+    return world.owed or any("stalled" in each.harm and each.step in (RAN, CRASHED) for each in world.processes)
 
 
 def refused(asks: Asks, world: World, index: int, rule: str) -> None:

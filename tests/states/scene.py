@@ -20,6 +20,7 @@ _CLAIMING = (NEW, WAITING, LOOKED)
 _BUSY = (NEW, WAITING, LOOKED, WON, STARTED, ADRIFT)
 _ENDLESS = frozenset(["crashed", "unsaved"])
 _TURNS = frozenset(["untold"])
+_STALLED = frozenset(["stalled"])
 _DEAF = frozenset(["unheard", "unsaved"])
 _NOTHING: frozenset[str] = frozenset()
 
@@ -41,6 +42,7 @@ class Scene:
         self.shared = getattr(make, "shared", False)
         self.bench = Bench(make, Rows if self.shared else Memory)
         self.turns = turns
+        self.faults = 0
         self._lasting = [(_TURNS if index < turns else _NOTHING) if self.shared else _ENDLESS for index in range(len(asks))]
         self.looks_first = hasattr(make, "take")
         self.identities: list[tuple[str, ...] | None] = list(
@@ -49,6 +51,7 @@ class Scene:
 
     def beginning(self, item: application.Item, faults: int) -> World:
         """The state before anything has happened."""
+        self.faults = faults
         return World(self.bench.fresh, item, (Process(),) * len(self.asks), (-1,) * len(self.identities), faults)
 
     def tell(self, world: World, what: Hashable, how: Callable[[Any], Any]) -> Told:
@@ -81,20 +84,23 @@ class Scene:
         if self.asks[index].key or step == NEW:
             return process
         if step not in _SETTLING:
-            harm = process.harm & _DEAF if step == STARTED else _NOTHING
+            harm = process.harm & (_DEAF if step == STARTED else _STALLED if step == WON else _NOTHING)
             return process if harm == process.harm else process._replace(harm=harm)
         answer = process.answer
         if index >= self.turns:
             answer = None
             if step == RAN and not process.token:
                 step = SENT
-            if self.shared and (step == CRASHED or step == SENT and not process.run):
+            if self.shared and (step == CRASHED and "stalled" not in process.harm or step == SENT and not process.run):
                 step = DONE  # nobody is there to tell the store
             if step == KEPT and not (process.token and world.faults):
                 step = DONE
+        lasting = self._lasting[index]
+        if step in (RAN, CRASHED):
+            lasting |= _STALLED
         token, run = (0, 0) if step in (DONE, CRASHED) else (process.token, process.run)
         status = process.status if step in (RAN, SENT) else 0
-        return Process(step, token, run, status, False, process.leased, answer, process.harm & self._lasting[index])
+        return Process(step, token, run, status, False, process.leased, answer, process.harm & lasting)
 
     def says(self, index: int, said: str) -> str:
         """A line of a counterexample."""
