@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from shared.model import ModelStore
+
 from verbguard.records import Claim, Outcome, Touch, Won
 from verbguard.stores import transitions
 from verbguard.stores.transitions import Epoch, Generation, Rows, own
