@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,14 @@ from states.scene import Scene
 
 from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    """States are tuples without cycles; to look for some among so many takes a third of the time."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def described(asks: tuple[Ask, ...]) -> str:
@@ -67,14 +76,15 @@ class Mistake:
     principal: Callable[[Any], Any] | None = None
     faults: int = 0
     right: Callable[..., Store] = MemoryStore
+    only: str = ""
 
     def explore(self) -> Found:
-        return explore(Scene(self.asks, Front(self.principal), self.make), self.faults)
+        return explore(Scene(self.asks, Front(self.principal), self.make, only=self.only), self.faults)
 
 
-def wrong(asks: tuple[Ask, ...], shows: str, mistake: broken_rows.Mistaken, faults: int = 0) -> Mistake:
+def wrong(asks: tuple[Ask, ...], shows: str, mistake: broken_rows.Mistaken, faults: int = 0, only: str = "") -> Mistake:
     """The same for a shared store."""
-    return Mistake(asks, shows, broken_rows.store(mistake), faults=faults, right=ModelStore)
+    return Mistake(asks, shows, broken_rows.store(mistake), faults=faults, right=ModelStore, only=only)
 
 
 NOT_TRUE = "is told that its PUT is in force, but the state is"
@@ -102,7 +112,7 @@ MISTAKES = {
     ),
     "shared: the epoch is not part of the view": wrong((A, PATCH, A), NOT_TRUE, broken_rows.epoch_is_not_part_of_the_view, 1),
     "shared: no quiet after an epoch": wrong((A, PATCH, A), NOT_TRUE, broken_rows.quiet_is_ignored, 1),
-    "shared: a late end is ignored": wrong((A, A, B, B), NOT_TRUE, broken_rows.a_late_end_is_ignored, 1),
+    "shared: a late end is ignored": wrong((A, A, B, B), NOT_TRUE, broken_rows.a_late_end_is_ignored, 1, "stalls"),
     "shared: a lease never ends": wrong((A_KEY, B_KEY), "still busy", broken_rows.a_lease_never_ends, 1),
     "shared: a released claim leaves its run": wrong(
         (NAME, DELETE), "all are done", broken_rows.a_released_claim_leaves_its_run
@@ -126,7 +136,7 @@ def test_a_mistake_is_found(mistake: Mistake) -> None:
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_the_mistake_is_what_is_found(mistake: Mistake) -> None:
     """Among the same requests, without the mistake, there is nothing to find."""
-    assert explore(Scene(mistake.asks, Front(), mistake.right), mistake.faults).broken == ""
+    assert explore(Scene(mistake.asks, Front(), mistake.right, only=mistake.only), mistake.faults).broken == ""
 
 
 @pytest.mark.parametrize("make", [MemoryStore, ModelStore], ids=["memory", "shared"])

@@ -76,8 +76,8 @@ GROUPS["every mix of three in which two may be mistaken for each other"] = (
     0,
 )
 
-# A shared store may fail in more ways, so that its scenes have four times the states: by default these with two faults, the rest
-# of their groups with one. All of them take two minutes.
+# A shared store may fail in more ways, so that its scenes have four times the states: by default these with two faults, the
+# rest of their groups with one. All of them, without the mix, take two minutes.
 _DEEP = {
     (A, A, B),
     (NAME, NAME, DELETE),

@@ -70,9 +70,9 @@ def following(scene: Scene, world: World) -> Iterator[Step]:
     for index, process in enumerate(world.processes):
         yield from moments(scene, world, index, process)
         if world.faults:
-            yield from strikes(scene, world, index, process)
+            yield from [step for step in strikes(scene, world, index, process) if scene.only in step.said]
     yield from epoch(scene, world)
-    yield from time(scene, world)
+    yield from [step for step in time(scene, world) if scene.only in step.said or step.world.faults == world.faults]
 
 
 def _way(reached: Reached, name: Hashable) -> list[str]:

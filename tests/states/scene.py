@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from states import application
-from states.application import FIRST
+from states.application import FIRST, Item
 from states.memory import Bench, Memory, Told
 from states.promises import Broken
 from states.requests import Ask, Front, Run
@@ -34,15 +34,27 @@ class Step(NamedTuple):
 
 
 class Scene:
-    """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
+    """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like.
 
-    def __init__(self, asks: Sequence[Ask], front: Front, make: Callable[..., Store] = MemoryStore, turns: int = 0) -> None:
+    Of the faults, those strike whose description has the word `only`.
+    """
+
+    def __init__(
+        self,
+        asks: Sequence[Ask],
+        front: Front,
+        make: Callable[..., Store] = MemoryStore,
+        turns: int = 0,
+        only: str = "",
+    ) -> None:
         self.asks = asks
         self.front = front
         self.shared = getattr(make, "shared", False)
         self.bench = Bench(make, Rows if self.shared else Memory)
         self.turns = turns
+        self.only = only
         self.faults = 0
+        self._essences: dict[Hashable, tuple[tuple[Process, ...], Item, tuple[int, ...], bool]] = {}
         self._lasting = [(_TURNS if index < turns else _NOTHING) if self.shared else _ENDLESS for index in range(len(asks))]
         self.looks_first = hasattr(make, "take")
         self.identities: list[tuple[str, ...] | None] = list(
@@ -71,13 +83,21 @@ class Scene:
         With a key it matters what a client heard, and why a twin may hear something else; to those that take turns it
         matters when a client has its answer. Otherwise nobody sees it arrive. Who won is asked by those that will claim yet.
         """
-        processes = [self._settled(world, index, process) for index, process in enumerate(world.processes)]
+        told = world.processes, world.item, world.winners, world.owed, world.faults > 0
+        known = self._essences.get(told)
+        if known is None:
+            known = self._essences[told] = self._essence(world)
+        processes, item, winners, owed = known
+        return World(world.memory, item, processes, winners, world.faults, owed)
+
+    def _essence(self, world: World) -> tuple[tuple[Process, ...], Item, tuple[int, ...], bool]:
+        processes = tuple([self._settled(world, index, process) for index, process in enumerate(world.processes)])
         claiming = {ask.identity: ask for ask, each in zip(self.asks, processes, strict=True) if each.step in _CLAIMING}
         winners = [who if identity in claiming else -1 for who, identity in zip(world.winners, self.identities, strict=True)]
         # an epoch that nobody can notice any more need not be written
         owed = world.owed and any(identity is not None and not ask.key for identity, ask in claiming.items())
         idle = not self.turns and all(each.step not in _BUSY for each in processes)
-        return World(world.memory, FIRST if idle else world.item, tuple(processes), tuple(winners), world.faults, owed)
+        return processes, FIRST if idle else world.item, tuple(winners), owed
 
     def _settled(self, world: World, index: int, process: Process) -> Process:
         step = process.step
