@@ -111,6 +111,13 @@ class Bench:
         self.fresh = self._read()
         self._memories[self.fresh.shape()] = self.fresh
 
+    def forget(self) -> None:
+        """Memories know what comes after them, and so hold each other; let all of them go."""
+        for memory in self._memories.values():
+            memory.known.clear()
+        self._memories.clear()
+        del self.store, self.fresh
+
     def tell(self, memory: Remembered, what: Hashable, how: Callable[[Any], Any]) -> Told:
         """`how` tells a store that remembers this; `what` says in a value what that is."""
         told = memory.known.get(what)
