@@ -77,7 +77,7 @@ GROUPS["every mix of three in which two may be mistaken for each other"] = (
 )
 
 # A shared store may fail in more ways, so that its scenes have four times the states: by default these with two faults, the
-# rest of their groups with one. All of them, without the mix, take two minutes.
+# rest of their groups with one. All of them, without the mix, take a minute and a half.
 _DEEP = {
     (A, A, B),
     (NAME, NAME, DELETE),
