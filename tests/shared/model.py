@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
+from typing import Any, cast
 
 from verbguard.records import Claim, Outcome, Record, Touch
 from verbguard.stores import transitions
@@ -19,6 +20,7 @@ class ModelStore:
     """A shared store in one process: rows are dictionaries, and time is the clock's."""
 
     shared = True
+    rules: Any = transitions  # or a module that has the same functions, some of them wrong
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -66,40 +68,40 @@ class ModelStore:
 
     def claim(self, claim: Claim) -> Outcome:
         with self.lock:
-            return transitions.claim(self, claim, self.clock())
+            return cast(Outcome, self.rules.claim(self, claim, self.clock()))
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         data = _SEALER.seal(record, claim.ident)
         with self.lock:
-            return transitions.save(self, claim, token, data, self.clock())
+            return cast(bool, self.rules.save(self, claim, token, data, self.clock()))
 
     def release(self, claim: Claim, token: int) -> bool:
         with self.lock:
-            return transitions.release(self, claim, token, self.clock())
+            return cast(bool, self.rules.release(self, claim, token, self.clock()))
 
     def renew(self, claim: Claim, token: int) -> bool:
         with self.lock:
-            return transitions.renew(self, claim, token, self.clock())
+            return cast(bool, self.rules.renew(self, claim, token, self.clock()))
 
     def start(self, touch: Touch) -> None:
         with self.lock:
-            touch.run = transitions.start(self, touch, self.clock())
+            touch.run = self.rules.start(self, touch, self.clock())
 
     def end(self, touch: Touch) -> None:
         with self.lock:
-            transitions.end(self, touch, self.clock())
+            self.rules.end(self, touch, self.clock())
 
     def bump(self, touch: Touch) -> None:
         with self.lock:
-            transitions.bump(self, touch, self.clock())
+            self.rules.bump(self, touch, self.clock())
 
     def linger(self, touch: Touch) -> None:
         with self.lock:
-            transitions.linger(self, touch, self.clock())
+            self.rules.linger(self, touch, self.clock())
 
     def epoch(self) -> None:
         with self.lock:
-            transitions.begin_epoch(self, self.clock())
+            self.rules.begin_epoch(self, self.clock())
 
     def health(self) -> float:
         return 0.0

@@ -10,7 +10,8 @@ from states.requests import LEASE, WINDOW, Ask
 from states.scene import Scene
 from states.world import World
 from verbguard.records import Busy, Done, Outcome, Record, Won
-from verbguard.stores.memory import MemoryStore
+from verbguard.stores import Store
+from verbguard.stores.transitions import UNCLAIMED
 
 
 def ending(scene: Scene, world: World) -> str:
@@ -19,6 +20,7 @@ def ending(scene: Scene, world: World) -> str:
         if scene.turns:
             promises.in_turn(scene.asks, world, scene.turns)
         _unlocked(scene, world)
+        _replays_at_once(scene, world)
         _replays_again(scene, world)
     except Broken as broken:
         return str(broken)
@@ -37,8 +39,8 @@ def _unlocked(scene: Scene, world: World) -> None:
             raise Broken(f"the key of {ask} is still {type(late).__name__} after all its time")
 
 
-def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[MemoryStore], Outcome]:
-    def claim(store: MemoryStore) -> Outcome:
+def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[Store], Outcome]:
+    def claim(store: Store) -> Outcome:
         scene.bench.now += seconds
         return store.claim(scene.front.claim(ask))
 
@@ -47,18 +49,31 @@ def _later(scene: Scene, ask: Ask, seconds: float) -> Callable[[MemoryStore], Ou
 
 def _replays_again(scene: Scene, world: World) -> None:
     """A guard that never replayed would break none of the other promises. Where nobody is left that may write, it does."""
-    if any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
+    if not scene.shared and any(not process.harm.isdisjoint(("crashed", "unsaved")) for process in world.processes):
         return  # a run whose end was never heard of may go on for ever
     for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
-        if not scene.bench.ask(world.memory, ("twice", ask), _twice(scene, ask)):
+        if not scene.bench.ask(
+            world.memory, ("twice", ask), _twice(scene, ask, (UNCLAIMED if scene.shared else WINDOW + LEASE) + 1.0)
+        ):
             raise Broken(f"all is quiet, and {ask} is not replayed")
 
 
-def _twice(scene: Scene, ask: Ask) -> Callable[[MemoryStore], bool]:
-    def twice(store: MemoryStore) -> bool:
-        scene.bench.now += WINDOW + LEASE + 1.0
+def _replays_at_once(scene: Scene, world: World) -> None:
+    """Where no fault struck, nobody is left that may write when all are done."""
+    if world.faults < scene.faults:
+        return
+    for ask in dict.fromkeys(ask for ask in scene.asks if ask.identity is not None and not ask.key):
+        if not scene.bench.ask(world.memory, ("at once", ask), _twice(scene, ask, 0.0)):
+            raise Broken(f"all are done, and {ask} is not replayed")
+
+
+def _twice(scene: Scene, ask: Ask, seconds: float) -> Callable[[Store], bool]:
+    def twice(store: Store) -> bool:
+        scene.bench.now += seconds
         first, second = scene.front.claim(ask), scene.front.claim(ask)
         outcome = store.claim(first)
+        if type(outcome) is Done:
+            return True
         assert isinstance(outcome, Won)
         store.save(first, outcome.token, Record(200, []))
         return type(store.claim(second)) is Done

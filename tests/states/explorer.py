@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from states.application import FIRST, Item
 from states.endings import ending
-from states.faults import strikes, time
+from states.faults import epoch, strikes, time
 from states.moments import moments
 from states.scene import Scene, Step
 from states.world import CRASHED, DONE, World
@@ -70,8 +70,9 @@ def following(scene: Scene, world: World) -> Iterator[Step]:
     for index, process in enumerate(world.processes):
         yield from moments(scene, world, index, process)
         if world.faults:
-            yield from strikes(scene, world, index, process)
-    yield from time(scene, world)
+            yield from [step for step in strikes(scene, world, index, process) if scene.only in step.said]
+    yield from epoch(scene, world)
+    yield from [step for step in time(scene, world) if scene.only in step.said or step.world.faults == world.faults]
 
 
 def _way(reached: Reached, name: Hashable) -> list[str]:

@@ -8,18 +8,19 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from states.requests import WINDOW
-from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, MemoryStore, _Running
+from verbguard.stores import Store
+from verbguard.stores.memory import _RUNNING, _SHIFT, _STORED, _Running
 
 
 class Told(NamedTuple):
     """What became of a store that was told something: its answer, its memory, and the tokens there of those before."""
 
     answer: Any
-    memory: Memory
+    memory: Remembered
     tokens: dict[int, int]
 
 
-class Memory:
+class Remembered:
     """The fields of a store at one moment. Nobody changes them: a store works on copies."""
 
     __slots__ = ("fields", "known", "now")
@@ -28,6 +29,36 @@ class Memory:
         self.fields = fields
         self.now = now
         self.known: dict[Hashable, Told] = {}
+
+    @staticmethod
+    def names(store: Any) -> list[str]:
+        """The fields of a store that change."""
+        raise NotImplementedError
+
+    def copied(self) -> dict[str, Any]:
+        """The fields, for a store to change."""
+        raise NotImplementedError
+
+    def tokens(self) -> list[int]:
+        """The numbers by which it knows runs, in an order that memories of one shape share."""
+        raise NotImplementedError
+
+    def shape(self) -> Hashable:
+        """What tells this memory apart from others for all that can still happen."""
+        raise NotImplementedError
+
+
+class Memory(Remembered):
+    """Of the store of one process."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def names(store: Any) -> list[str]:
+        return [name for name, value in vars(store).items() if type(value) in _VARIABLE]
+
+    def copied(self) -> dict[str, Any]:
+        return {name: _copied(value) for name, value in self.fields.items()}
 
     def tokens(self) -> list[int]:
         """The tokens of its entries, in the order of their names."""
@@ -71,15 +102,23 @@ class Memory:
 class Bench:
     """One real store that is put into any memory, told something, and read out again. Nothing is told it twice."""
 
-    def __init__(self, make: Callable[..., MemoryStore]) -> None:
+    def __init__(self, make: Callable[..., Store], kind: type[Remembered] = Memory) -> None:
         self.now = 1_000.0
         self.store = make(clock=lambda: self.now)
-        self._names = [name for name, value in vars(self.store).items() if type(value) in _VARIABLE]
-        self._memories: dict[Hashable, Memory] = {}
+        self._kind = kind
+        self._names = kind.names(self.store)
+        self._memories: dict[Hashable, Remembered] = {}
         self.fresh = self._read()
         self._memories[self.fresh.shape()] = self.fresh
 
-    def tell(self, memory: Memory, what: Hashable, how: Callable[[MemoryStore], Any]) -> Told:
+    def forget(self) -> None:
+        """Memories know what comes after them, and so hold each other; let all of them go."""
+        for memory in self._memories.values():
+            memory.known.clear()
+        self._memories.clear()
+        del self.store, self.fresh
+
+    def tell(self, memory: Remembered, what: Hashable, how: Callable[[Any], Any]) -> Told:
         """`how` tells a store that remembers this; `what` says in a value what that is."""
         told = memory.known.get(what)
         if told is None:
@@ -89,19 +128,19 @@ class Bench:
             told = memory.known[what] = Told(answer, same, dict(zip(after.tokens(), same.tokens(), strict=True)))
         return told
 
-    def ask(self, memory: Memory, what: Hashable, how: Callable[[MemoryStore], Any]) -> Any:
+    def ask(self, memory: Remembered, what: Hashable, how: Callable[[Any], Any]) -> Any:
         """What a store that remembers this would answer. Nothing comes of it, so time may pass as far as it likes."""
         if what not in memory.known:
             memory.known[what] = Told(how(self._put(memory)), memory, {})
         return memory.known[what].answer
 
-    def _read(self) -> Memory:
+    def _read(self) -> Remembered:
         fields = vars(self.store)
-        return Memory({name: fields[name] for name in self._names}, self.now)
+        return self._kind({name: fields[name] for name in self._names}, self.now)
 
-    def _put(self, memory: Memory) -> MemoryStore:
+    def _put(self, memory: Remembered) -> Store:
         self.now = memory.now
-        vars(self.store).update({name: _copied(value) for name, value in memory.fields.items()})
+        vars(self.store).update(memory.copied())
         return self.store
 
 
@@ -120,4 +159,4 @@ def _copied(value: Any) -> Any:
     return copy(value)
 
 
-__all__ = ["Bench", "Memory", "Told"]
+__all__ = ["Bench", "Memory", "Remembered", "Told"]

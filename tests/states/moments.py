@@ -16,7 +16,7 @@ from states.scene import Scene, Step, checked
 from states.world import ADRIFT, DONE, KEPT, LOOKED, NEW, RAN, SENT, STARTED, WAITING, WON, Answer, Process, World
 from verbguard.http import Response, header
 from verbguard.records import Busy, Done, Outcome, Won
-from verbguard.stores.memory import MemoryStore
+from verbguard.stores import Store
 
 
 def moments(scene: Scene, world: World, index: int, process: Process) -> Iterator[Step]:
@@ -45,7 +45,7 @@ def _begins(scene: Scene, world: World, index: int, process: Process) -> Step:
     if not run.mode:
         return starts(scene, world, index, process, "starts")
 
-    def claims(store: MemoryStore) -> Outcome | None:
+    def claims(store: Store) -> Outcome | None:
         run.store = store
         return run.ask(run.body)
 
@@ -76,6 +76,8 @@ def _judged(scene: Scene, world: World, index: int, run: Run, told: Told) -> Ste
     if type(outcome) is Done and answer.replayed:
         said = scene.says(index, f"claims, and gets {answer}")
         winner = world.winners[scene.place(index)]
+        if promises.unknowing(world) and promises.untold(asks, after, index):
+            after = after.at(index, after.processes[index].hurt("untold"))
         found = checked(said, after, promises.replayed, asks, after, index, winner)
         return found if found.broken else checked(said, after, promises.answered, asks, after, index)
     rule = json.loads(response.body)["rule"]
@@ -93,13 +95,14 @@ def starts(scene: Scene, world: World, index: int, process: Process, said: str) 
     """A run without a claim begins."""
     ask = scene.asks[index]
 
-    def start(store: MemoryStore) -> None:
+    def start(store: Store) -> int:
         run = scene.front.led(ask, 0)
         run.store = store
         run.begin_touch()
+        return 0 if run.touch is None else run.touch.run
 
     told = scene.tell(world, ("start", ask), start)
-    return Step(scene.says(index, said), world.at(index, process._replace(step=STARTED), told))
+    return Step(scene.says(index, said), world.at(index, process._replace(step=STARTED, run=told.answer), told))
 
 
 def _runs(scene: Scene, world: World, index: int, process: Process) -> Step:
@@ -118,7 +121,7 @@ def _runs(scene: Scene, world: World, index: int, process: Process) -> Step:
 def _keeps(scene: Scene, world: World, index: int, process: Process) -> Step:
     """The answer is complete, or the application raised: the store hears of it before the client does."""
 
-    def keeps(store: MemoryStore) -> str:
+    def keeps(store: Store) -> str:
         raised = scene.asks[index].raises and process.status == 500
         run = scene.led(index, process) if raised else scene.answered(index, process)
         run.store = store
@@ -142,10 +145,10 @@ def _sends(scene: Scene, world: World, index: int, process: Process) -> Step:
 
 
 def _ends(scene: Scene, world: World, index: int, process: Process) -> Step:
-    def end(store: MemoryStore) -> None:
+    def end(store: Store) -> None:
         run = scene.answered(index, process)
         run.store = store
         run.end_touch()
 
-    told = scene.tell(world, ("end", index, process.status), end)
-    return Step(scene.says(index, "ends"), world.at(index, process._replace(step=DONE), told))
+    told = scene.tell(world, ("end", index, process.run, process.status), end)
+    return Step(scene.says(index, "ends"), world.at(index, process._replace(step=DONE, run=0), told))

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from states.application import says
 from states.requests import Ask
-from states.world import DONE, RAN, SENT, WON, Answer, World
+from states.world import CRASHED, DONE, RAN, SENT, WON, Answer, World
 
 Asks = Sequence[Ask]
 
@@ -68,8 +68,23 @@ def replayed(asks: Asks, world: World, index: int, winner: int) -> None:
             raise Broken(f"{index + 1} got the answer to another request, {answer.run + 1}")
         if answer.run != winner:
             raise Broken(f"{index + 1} got the answer of {answer.run + 1}, whose claim went to {winner + 1}")
-    if not ask.key and not says(ask, world.item):
+    if untold(asks, world, index) and not unknowing(world):
         raise Broken(f"{index + 1} is told that its PUT is in force, but the state is {world.item}")
+
+
+def untold(asks: Asks, world: World, index: int) -> bool:
+    """Whether this replay of a PUT without a key is not true of the state.
+
+    Between a failure of a shared store and the epoch that the guard writes as soon as it reaches it again, no other process can
+    know that the store has not heard of a write: until then, and only then, this may be. So it may between the write of a run
+    that stalled for longer than a lease and a window, and its end.
+    """
+    return not asks[index].key and not says(asks[index], world.item)
+
+
+def unknowing(world: World) -> bool:
+    """Whether a write has been of which a shared store cannot know yet."""
+    return world.owed or any("stalled" in each.harm and each.step in (RAN, CRASHED) for each in world.processes)
 
 
 def refused(asks: Asks, world: World, index: int, rule: str) -> None:
@@ -112,6 +127,6 @@ def _equal(one: Answer, other: Answer) -> bool:
 
 def in_turn(asks: Asks, world: World, turns: int) -> None:
     """The first `turns` requests came one after the other; the state is what the last of them said."""
-    answer = world.processes[turns - 1].answer
-    if answer is not None and answer.status < 300 and not says(asks[turns - 1], world.item):
+    answer, harm = world.processes[turns - 1].answer, world.processes[turns - 1].harm
+    if "untold" not in harm and answer is not None and answer.status < 300 and not says(asks[turns - 1], world.item):
         raise Broken(f"{turns} was the last to write, but the state is {world.item}")

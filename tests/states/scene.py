@@ -6,14 +6,23 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from states import application
-from states.memory import Bench, Told
+from states.application import FIRST, Item
+from states.memory import Bench, Memory, Told
 from states.promises import Broken
 from states.requests import Ask, Front, Run
-from states.world import ADRIFT, CRASHED, DONE, KEPT, NEW, RAN, SENT, Process, World
+from states.rows import Rows
+from states.world import ADRIFT, CRASHED, DONE, KEPT, LOOKED, NEW, RAN, SENT, STARTED, WAITING, WON, Process, World
+from verbguard.stores import Store
 from verbguard.stores.memory import MemoryStore
 
 _SETTLING = (RAN, KEPT, SENT, ADRIFT, DONE, CRASHED)
+_CLAIMING = (NEW, WAITING, LOOKED)
+_BUSY = (NEW, WAITING, LOOKED, WON, STARTED, ADRIFT)
 _ENDLESS = frozenset(["crashed", "unsaved"])
+_TURNS = frozenset(["untold"])
+_STALLED = frozenset(["stalled"])
+_DEAF = frozenset(["unheard", "unsaved"])
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Step(NamedTuple):
@@ -25,15 +34,28 @@ class Step(NamedTuple):
 
 
 class Scene:
-    """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like."""
+    """Requests that meet. The first `turns` of them come one after the other, the rest whenever they like.
+
+    Of the faults, those strike whose description has the word `only`.
+    """
 
     def __init__(
-        self, asks: Sequence[Ask], front: Front, make: Callable[..., MemoryStore] = MemoryStore, turns: int = 0
+        self,
+        asks: Sequence[Ask],
+        front: Front,
+        make: Callable[..., Store] = MemoryStore,
+        turns: int = 0,
+        only: str = "",
     ) -> None:
         self.asks = asks
         self.front = front
-        self.bench = Bench(make)
+        self.shared = getattr(make, "shared", False)
+        self.bench = Bench(make, Rows if self.shared else Memory)
         self.turns = turns
+        self.only = only
+        self.faults = 0
+        self._essences: dict[Hashable, tuple[tuple[Process, ...], Item, tuple[int, ...], bool]] = {}
+        self._lasting = [(_TURNS if index < turns else _NOTHING) if self.shared else _ENDLESS for index in range(len(asks))]
         self.looks_first = hasattr(make, "take")
         self.identities: list[tuple[str, ...] | None] = list(
             dict.fromkeys(ask.identity for ask in asks if ask.identity is not None)
@@ -41,6 +63,7 @@ class Scene:
 
     def beginning(self, item: application.Item, faults: int) -> World:
         """The state before anything has happened."""
+        self.faults = faults
         return World(self.bench.fresh, item, (Process(),) * len(self.asks), (-1,) * len(self.identities), faults)
 
     def tell(self, world: World, what: Hashable, how: Callable[[Any], Any]) -> Told:
@@ -58,19 +81,46 @@ class Scene:
         """The state without what no longer matters.
 
         With a key it matters what a client heard, and why a twin may hear something else; to those that take turns it
-        matters when a client has its answer. Otherwise nobody sees it arrive.
+        matters when a client has its answer. Otherwise nobody sees it arrive. Who won is asked by those that will claim yet.
         """
-        processes = list(world.processes)
-        for index, process in enumerate(processes):
-            if not self.asks[index].key and process.step in _SETTLING:
-                step, answer = process.step, process.answer
-                if index >= self.turns:
-                    over = step == KEPT and not (process.token and world.faults)
-                    step, answer = DONE if over else SENT if step == RAN and not process.token else step, None
-                status = process.status if step in (RAN, SENT) else 0
-                token = 0 if step == DONE else process.token
-                processes[index] = Process(step, token, status, False, process.leased, answer, process.harm & _ENDLESS)
-        return world._replace(processes=tuple(processes))
+        told = world.processes, world.item, world.winners, world.owed, world.faults > 0
+        known = self._essences.get(told)
+        if known is None:
+            known = self._essences[told] = self._essence(world)
+        processes, item, winners, owed = known
+        return World(world.memory, item, processes, winners, world.faults, owed)
+
+    def _essence(self, world: World) -> tuple[tuple[Process, ...], Item, tuple[int, ...], bool]:
+        processes = tuple([self._settled(world, index, process) for index, process in enumerate(world.processes)])
+        claiming = {ask.identity: ask for ask, each in zip(self.asks, processes, strict=True) if each.step in _CLAIMING}
+        winners = [who if identity in claiming else -1 for who, identity in zip(world.winners, self.identities, strict=True)]
+        # an epoch that nobody can notice any more need not be written
+        owed = world.owed and any(identity is not None and not ask.key for identity, ask in claiming.items())
+        idle = not self.turns and all(each.step not in _BUSY for each in processes)
+        return processes, FIRST if idle else world.item, tuple(winners), owed
+
+    def _settled(self, world: World, index: int, process: Process) -> Process:
+        step = process.step
+        if self.asks[index].key or step == NEW:
+            return process
+        if step not in _SETTLING:
+            harm = process.harm & (_DEAF if step == STARTED else _STALLED if step == WON else _NOTHING)
+            return process if harm == process.harm else process._replace(harm=harm)
+        answer = process.answer
+        if index >= self.turns:
+            answer = None
+            if step == RAN and not process.token:
+                step = SENT
+            if self.shared and (step == CRASHED and "stalled" not in process.harm or step == SENT and not process.run):
+                step = DONE  # nobody is there to tell the store
+            if step == KEPT and not (process.token and world.faults):
+                step = DONE
+        lasting = self._lasting[index]
+        if step in (RAN, CRASHED):
+            lasting |= _STALLED
+        token, run = (0, 0) if step in (DONE, CRASHED) else (process.token, process.run)
+        status = process.status if step in (RAN, SENT) else 0
+        return Process(step, token, run, status, False, process.leased, answer, process.harm & lasting)
 
     def says(self, index: int, said: str) -> str:
         """A line of a counterexample."""
@@ -82,7 +132,12 @@ class Scene:
 
     def led(self, index: int, process: Process) -> Run:
         """The exchange of a request that runs, at the moment before its answer."""
-        return self.front.led(self.asks[index], process.token)
+        run = self.front.led(self.asks[index], process.token)
+        if run.touch is not None and not process.token:
+            run.touch.run = process.run
+            if self.shared and not process.run:
+                run.touch = None  # the store did not hear of its start
+        return run
 
     def answered(self, index: int, process: Process, *, whole: bool = True) -> Run:
         """The same after the application's answer, or after a first piece of it."""

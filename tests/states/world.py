@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from states.application import Item
-from states.memory import Memory, Told
+from states.memory import Remembered, Told
 
 # How far a request has come.
 NEW = "new"
@@ -39,6 +39,7 @@ class Process(NamedTuple):
 
     step: str = NEW
     token: int = 0
+    run: int = 0  # what the store calls a run that has no claim, where it has a name for it
     status: int = 0  # of its run
     effective: bool = False  # its run has changed something
     leased: bool = False
@@ -61,32 +62,43 @@ class Process(NamedTuple):
 
 
 class World(NamedTuple):
-    """A state. `winners` are the latest to win each identity; `faults` is how many more may strike."""
+    """A state. `winners` are the latest to win each identity; `faults` is how many more may strike.
 
-    memory: Memory
+    `owed`: a guard has seen a shared store fail, and has not written the new epoch yet.
+    """
+
+    memory: Remembered
     item: Item
     processes: tuple[Process, ...]
     winners: tuple[int, ...]
     faults: int
+    owed: bool = False
 
     def at(self, index: int, process: Process, told: Told | None = None, item: Item | None = None) -> World:
         """This state with one process changed, and perhaps the store and the application."""
         processes = (*self.processes[:index], process, *self.processes[index + 1 :])
-        world = World(self.memory, self.item if item is None else item, processes, self.winners, self.faults)
+        world = World(self.memory, self.item if item is None else item, processes, self.winners, self.faults, self.owed)
         return world if told is None else world.after(told)
 
     def after(self, told: Told) -> World:
         """This state after the store was told something."""
         tokens = told.tokens
         processes = [
-            process._replace(token=tokens.get(process.token, LOST)) if process.token else process for process in self.processes
+            process._replace(token=_kept(tokens, process.token), run=_kept(tokens, process.run))
+            if process.token or process.run
+            else process
+            for process in self.processes
         ]
-        return World(told.memory, self.item, tuple(processes), self.winners, self.faults)
+        return World(told.memory, self.item, tuple(processes), self.winners, self.faults, self.owed)
 
     @property
     def name(self) -> Hashable:
         """What tells this state apart for all that can still happen, however many faults are left."""
-        return (id(self.memory), self.item, self.processes, self.winners)
+        return (id(self.memory), self.item, self.processes, self.winners, self.owed)
+
+
+def _kept(tokens: dict[int, int], token: int) -> int:
+    return tokens.get(token, LOST) if token else 0
 
 
 LOST = -1  # the token of a run whose entry is gone: the store will never know it again
