@@ -242,7 +242,7 @@ STORES = [
     ("memory://host", ["memory://host", "memory://"]),
     ("", ["store", "memory://"]),
     ("mongodb://host", ["mongodb://host", "memory://"]),
-    ("sqlite:///replays.db", ["sqlite:///replays.db", "memory://"]),
+    ("sqlite://replays.db", ["sqlite://replays.db", "sqlite:///path"]),
 ]
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from shared.driven import Driven
+from shared.files import fresh_file
 from shared.model import ModelStore
 from states.twin import Twin
 
@@ -39,6 +41,7 @@ from verbguard.records import (
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
 from verbguard.stores.memory import MemoryStore
+from verbguard.stores.sqlite import SqliteStore
 
 ITEM = "/items/1"
 LEASE, KEEP, WINDOW = 10.0, 100.0, 30.0
@@ -62,6 +65,8 @@ class Clock:
 STORES: dict[str, Callable[[Clock], Store]] = {
     "memory": lambda clock: MemoryStore(clock=clock),
     "model": ModelStore,
+    "sqlite": lambda clock: SqliteStore(fresh_file(), clock=clock),
+    "sqlite, asyncio": lambda clock: Driven(SqliteStore(fresh_file(), clock=clock).aio),
 }
 
 

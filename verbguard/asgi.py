@@ -21,8 +21,7 @@ from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import Spool
-from verbguard.stores import Store
-from verbguard.stores import for_asyncio
+from verbguard.stores import Store, for_asyncio
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]

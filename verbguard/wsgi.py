@@ -22,8 +22,7 @@ from verbguard.routes import Router
 from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, Serving
 from verbguard.spool import PIECE, Spool
-from verbguard.stores import Store
-from verbguard.stores import blocking
+from verbguard.stores import Store, blocking
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]

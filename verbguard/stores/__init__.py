@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, cast
 from verbguard.errors import ConfigError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 
-__all__ = ["AsyncStore", "Store", "blocking", "for_asyncio", "hidden", "of", "open"]
+__all__ = ["AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
 
 
 class Store(Protocol):
@@ -71,6 +71,16 @@ class Store(Protocol):
 
     def health(self) -> float:
         """Seconds that the store takes to answer. Raises StoreError when it does not."""
+
+
+class Transactional(Store, Protocol):
+    """A store whose records applications can commit in their own transaction, together with the effect."""
+
+    dialect: Literal["sqlite", "postgresql"]
+
+    def settle(self, claim: Claim, token: int) -> bool:
+        """A run that recorded its answer in a transaction of the application has failed: if that transaction was committed its
+        answer is the result, otherwise the claim is let go. True when it was committed."""
 
 
 class AsyncStore(Protocol):

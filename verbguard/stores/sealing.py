@@ -11,7 +11,7 @@ from typing import Any
 from verbguard.errors import ConfigError
 from verbguard.records import Record, State
 
-__all__ = ["Sealer", "digest_of", "new_key"]
+__all__ = ["Sealer", "digest_of", "new_key", "status_of"]
 
 _HEAD = Struct("<BBH4s12s")  # version, state, status, which key, nonce; the encrypted rest follows
 _VERSION = 2  # what `Record.pack` makes begins with 1
@@ -23,6 +23,11 @@ def digest_of(ident: bytes) -> bytes:
     return sha256(ident).digest()
 
 
+def status_of(data: bytes) -> int:
+    """The status of a sealed answer, which stands in clear at one place in both layouts."""
+    return int.from_bytes(data[2:4], "little")
+
+
 def new_key() -> str:
     """A new encryption key, as the configuration spells it: 64 hexadecimal digits, for AES-256."""
     return token_bytes(32).hex()
@@ -32,9 +37,9 @@ class Sealer:
     """Packs records, and opens them again.
 
     With `keys` (hexadecimal, 32, 48 or 64 digits) an answer is encrypted by AES-GCM with the first of them and can be opened
-    with each: to rotate, put a new one in front and take the old one out when what it encrypted has expired. An answer is bound
-    to the ident that it was kept for. What cannot be opened is told as an answer that has been given and cannot be repeated,
-    never as one that is not there. Raises ConfigError for what is no key, and without `cryptography`.
+    with each: to rotate, put a new one in front, and take the old one out when what it encrypted has expired. An answer is
+    bound to its name, the digest of the ident that it was kept for. What cannot be opened is told as an answer that was given
+    and cannot be repeated, never as one that is not there. Raises ConfigError for what is no key, and without `cryptography`.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -60,27 +65,27 @@ class Sealer:
         self._ciphers[name] = AESGCM(secret)
         self._first = self._first or name
 
-    def seal(self, record: Record, ident: bytes) -> bytes:
+    def seal(self, record: Record, name: bytes) -> bytes:
         """The record as bytes. Raises ValueError for field lines that cannot be framed."""
         packed = record.pack()
         if not self._first:
             return packed
         nonce = token_bytes(12)
         head = _HEAD.pack(_VERSION, record.state, record.status, self._first, nonce)
-        return head + bytes(self._ciphers[self._first].encrypt(nonce, packed, head + ident))
+        return head + bytes(self._ciphers[self._first].encrypt(nonce, packed, head + name))
 
-    def open(self, data: bytes, ident: bytes) -> Record:
-        """The record that `seal` made for this ident."""
+    def open(self, data: bytes, name: bytes) -> Record:
+        """The record that `seal` made for this name."""
         if data[:1] != b"\x02":
             try:
                 return Record.unpack(data)
             except ValueError:  # written by a later version
                 return Record(0, [], b"", State.SEALED)
-        _, _, status, name, nonce = _HEAD.unpack_from(data)
-        cipher = self._ciphers.get(name)
+        _, _, status, key, nonce = _HEAD.unpack_from(data)
+        cipher = self._ciphers.get(key)
         try:
             if cipher is not None:
-                return Record.unpack(cipher.decrypt(nonce, data[_HEAD.size :], data[: _HEAD.size] + ident))
+                return Record.unpack(cipher.decrypt(nonce, data[_HEAD.size :], data[: _HEAD.size] + name))
         except Exception:  # cryptography says InvalidTag, and a forged record may hold anything
             pass
         return Record(status, [], b"", State.SEALED)

@@ -37,6 +37,7 @@ __all__ = [
     "release",
     "renew",
     "save",
+    "settle",
     "start",
 ]
 
@@ -186,6 +187,15 @@ def release(rows: Rows, claim: Claim, token: int, now: float) -> bool:
     if mine:
         rows.drop(claim.ident)
     return mine
+
+
+def settle(rows: Rows, claim: Claim, token: int, now: float) -> bool:
+    """See Transactional.settle."""
+    committed = rows.committed(claim.ident)
+    if committed is None or committed.data is None or committed.token != token or committed.until <= now:
+        release(rows, claim, token, now)
+        return False
+    return save(rows, claim, token, committed.data, now)
 
 
 def renew(rows: Rows, claim: Claim, token: int, now: float) -> bool:

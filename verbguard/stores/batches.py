@@ -1,0 +1,147 @@
+"""Jobs that are waiting are done together: whoever comes first does the work of all who came meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+from verbguard.errors import StoreError
+
+__all__ = ["Batches"]
+
+_MOST = 256  # jobs of one batch: a batch that never ends would keep its first job waiting
+_NOT_YET = object()
+
+
+class _Job:
+    """One job and what came of it."""
+
+    __slots__ = ("call", "done", "error", "future", "loop", "result")
+
+    def __init__(self, call: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.call = call
+        self.loop = loop
+        self.future: asyncio.Future[Any] | None = None if loop is None else loop.create_future()
+        self.done = False
+        self.result: Any = _NOT_YET
+        self.error: BaseException | None = None
+
+    def tell(self) -> None:
+        """On the loop: whoever waits gets the result, unless it has gone away."""
+        assert self.future is not None
+        if not self.future.done():
+            if self.error is None:
+                self.future.set_result(self.result)
+            else:
+                self.future.set_exception(self.error)
+
+
+class Batches:
+    """Runs jobs through `run`, which takes several at once and either does all of them or raises and has done none.
+
+    When it raises, each job is tried alone, so that a job fails only by its own fault.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Any]], list[Any]]) -> None:
+        self._run = run
+        self._jobs: deque[_Job] = deque()
+        self._lock = Lock()
+        self._wake: SimpleQueue[bool] | None = None
+        self._thread: Thread | None = None
+
+    def call(self, call: Any) -> Any:
+        """Do one job, on this thread or on that of another caller who was there first."""
+        job = _Job(call)
+        self._jobs.append(job)
+        while not job.done:
+            with self._lock:
+                if not job.done:
+                    self._batch()
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    async def later(self, call: Any) -> Any:
+        """Do one job on another thread."""
+        job = _Job(call, asyncio.get_running_loop())
+        self._jobs.append(job)
+        if self._wake is None:
+            self._start()
+        assert self._wake is not None
+        self._wake.put(True)
+        assert job.future is not None
+        return await job.future
+
+    def close(self) -> None:
+        """End the thread, if there is one."""
+        wake, self._wake = self._wake, None
+        if wake is not None and self._thread is not None:
+            wake.put(False)
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._wake is None:
+                wake: SimpleQueue[bool] = SimpleQueue()
+                self._thread = Thread(target=self._work, args=(wake,), name="verbguard-writer", daemon=True)
+                self._thread.start()
+                self._wake = wake
+
+    def _work(self, wake: SimpleQueue[bool]) -> None:
+        while wake.get():
+            while self._jobs:
+                with self._lock:
+                    self._batch()
+
+    def _batch(self) -> None:
+        jobs: list[_Job] = []
+        try:
+            while self._jobs and len(jobs) < _MOST:
+                jobs.append(self._jobs.popleft())
+            try:
+                self._together(jobs)
+            except Exception as error:
+                if len(jobs) == 1:
+                    jobs[0].error = error
+                else:
+                    for job in jobs:
+                        self._alone(job)
+        except BaseException as error:
+            for job in jobs:  # nobody may wait for a job that an interrupt of this thread has stopped
+                if job.result is _NOT_YET and job.error is None:
+                    job.error = StoreError("the writer was interrupted")
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._tell(jobs)
+
+    def _together(self, jobs: Sequence[_Job]) -> None:
+        for job, result in zip(jobs, self._run([job.call for job in jobs]), strict=True):
+            job.result = result
+
+    def _alone(self, job: _Job) -> None:
+        try:
+            self._together([job])
+        except Exception as error:
+            job.error = error
+
+    def _tell(self, jobs: Sequence[_Job]) -> None:
+        """One call into each loop, whatever the number of its jobs."""
+        waiting: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        for job in jobs:
+            if job.loop is not None:
+                waiting.setdefault(job.loop, []).append(job)
+            job.done = True
+        for loop, theirs in waiting.items():
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(_tell_all, theirs)
+
+
+def _tell_all(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.tell()

@@ -1,0 +1,621 @@
+"""The store of several processes on one machine: one file, nothing to install.
+
+Every operation is a function of `transitions` inside a transaction. What a claim can be told without a change is read on the
+caller's own thread; whatever changes something waits for the one writer of this process, who takes all that are waiting into
+one transaction, so that many of them share the price of its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl, unquote
+from weakref import ref
+
+from verbguard.errors import ConfigError, StoreError, nearest
+from verbguard.records import Claim, Outcome, Record, Touch
+from verbguard.stores import transitions
+from verbguard.stores.batches import Batches
+from verbguard.stores.operations import Audit, Kept, key_digest
+from verbguard.stores.sealing import Sealer, digest_of, status_of
+from verbguard.stores.transitions import Entry, Epoch, Generation
+
+__all__ = ["AsyncSqliteStore", "SqliteStore"]
+
+Found = TypeVar("Found")
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS verbguard_state (
+    one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER, serial INTEGER, epoch INTEGER, quiet REAL, window REAL
+);
+INSERT OR IGNORE INTO verbguard_state VALUES (1, 1, 0, 0, 0.0, 30.0);
+CREATE TABLE IF NOT EXISTS verbguard_entries (
+    ident BLOB PRIMARY KEY, token INTEGER, fingerprint BLOB, until REAL, view TEXT, started REAL, dies REAL, place TEXT,
+    principal BLOB, key BLOB, method TEXT, path TEXT, status INTEGER, size INTEGER, data BLOB
+);
+CREATE INDEX IF NOT EXISTS verbguard_entries_dies ON verbguard_entries (dies);
+CREATE TABLE IF NOT EXISTS verbguard_generations (name TEXT PRIMARY KEY, event INTEGER, runs TEXT, until REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS verbguard_generations_until ON verbguard_generations (until);
+CREATE TABLE IF NOT EXISTS verbguard_audit (number INTEGER PRIMARY KEY, at REAL, who TEXT, what TEXT, name BLOB);
+"""
+
+_ENTRY = "SELECT token, fingerprint, until, view, started, data FROM verbguard_entries WHERE ident = ?"
+_PLACE = "SELECT place FROM verbguard_entries WHERE ident = ?"
+_PUT = """
+INSERT INTO verbguard_entries
+    (ident, token, fingerprint, until, view, started, dies, principal, key, method, path, status, size, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (ident) DO UPDATE SET
+    place = CASE WHEN token = excluded.token THEN place END,
+    token = excluded.token, fingerprint = excluded.fingerprint, until = excluded.until, view = excluded.view,
+    started = excluded.started, dies = excluded.dies, principal = excluded.principal, key = excluded.key,
+    method = excluded.method, path = excluded.path, status = excluded.status, size = excluded.size, data = excluded.data
+"""
+_DROP = "DELETE FROM verbguard_entries WHERE ident = ?"
+_GENERATION = "SELECT event, runs, until FROM verbguard_generations WHERE name = ?"
+_AGE = "INSERT OR REPLACE INTO verbguard_generations VALUES (?, ?, ?, ?)"
+_STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
+_COUNT = "UPDATE verbguard_state SET serial = ?"
+_BEGIN_EPOCH = "UPDATE verbguard_state SET epoch = ?, quiet = ?, window = ?"
+_COMMITTED = "SELECT token, fingerprint, expires, record FROM verbguard_answers WHERE ident = ?"
+_KEPT = "SELECT ident, token, until, principal, key, method, path, status, size, data IS NULL FROM verbguard_entries"
+
+# Rows that one write deletes at most beside its own work: expiry is paid in small coins.
+_EXPIRED = 200
+_SWEEPS = tuple(
+    f"DELETE FROM {table} WHERE {name} IN (SELECT {name} FROM {table} WHERE {end} <= ? LIMIT {_EXPIRED})"
+    for table, name, end in (("verbguard_entries", "rowid", "dies"), ("verbguard_generations", "name", "until"))
+)
+_ADVICE = "`verbguard store init sqlite:///{}` makes one"
+_AUDITED = 10_000  # lines of the audit that are kept
+
+
+class SqliteStore:
+    """Records in one SQLite file, for all processes of one machine.
+
+    - `path`: the file; it is made, with its folder's permission, at the first use. Not on a network file system, whose locks
+      SQLite cannot trust. An application that commits answers itself (`record_in`) has its data in another file.
+    - `keys`: encrypt the answers, see `Sealer`. `create`: whether missing tables are made at the first use.
+    - `synchronous`: "NORMAL" survives the death of any process; after a loss of power the last moments may be gone. "FULL"
+      waits for the disk at each write.
+    - `timeout`: seconds to wait for another process's write. 2: far more than a write takes.
+    - `clock`: seconds since 1970, which all processes of a machine share.
+
+    Raises StoreError when the file cannot be read, written or locked in time.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keys: Sequence[str] = (),
+        create: bool = True,
+        synchronous: str = "NORMAL",
+        timeout: float = 2.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if synchronous.upper() not in ("NORMAL", "FULL"):
+            raise ConfigError(f"synchronous = {synchronous!r}: {nearest(synchronous, ['NORMAL', 'FULL'])}")
+        self.path = Path(path).absolute()
+        self._sealer = Sealer(keys)
+        self._create = create
+        self._synchronous = synchronous.upper()
+        self._timeout = timeout
+        self._clock = clock
+        self._inherited: list[sqlite3.Connection] = []
+        self._open()
+        this = ref(self)
+        os.register_at_fork(after_in_child=lambda: _forked(this()))
+
+    def _open(self) -> None:
+        self._readers: list[sqlite3.Connection] = []
+        self._others: dict[str, list[sqlite3.Connection]] = {}
+        self._writer: _Rows | None = None
+        self._swept = 0.0
+        self._batches = Batches(self._transaction)
+
+    @classmethod
+    def from_url(cls, url: str, *, keys: Sequence[str] = (), create: bool = True) -> SqliteStore:
+        """The store of `sqlite:///relative/path` or `sqlite:////absolute/path`, with `?synchronous=FULL` and `?timeout=5`."""
+        rest = url.partition("://")[2]
+        path, _, query = rest.partition("?")
+        if not path.startswith("/") or path == "/":
+            raise ConfigError(f"store = {url!r}: sqlite:///path for a relative path, sqlite:////path for an absolute one")
+        options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+        for name in options:
+            if name not in ("synchronous", "timeout"):
+                raise ConfigError(f"store = {url!r}: there is no option {name!r}: {nearest(name, ['synchronous', 'timeout'])}")
+        try:
+            options["timeout"] = float(options.get("timeout", 2.0))
+        except ValueError:
+            raise ConfigError(f"store = {url!r}: timeout is seconds, such as 2.0") from None
+        return cls(unquote(path[1:]), keys=keys, create=create, **options)
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({str(self.path)!r})"
+
+    @property
+    def aio(self) -> AsyncSqliteStore:
+        """The same store for asyncio."""
+        return AsyncSqliteStore(self)
+
+    # ---- promises
+
+    def claim(self, claim: Claim) -> Outcome:
+        """See Store.claim."""
+        outcome = self.told(claim)
+        return outcome if outcome is not None else self.write(claiming(claim))
+
+    def told(self, claim: Claim) -> Outcome | None:
+        """What a claim hears that changes nothing; None when it must be written."""
+        return self.read(lambda rows, now: _unwritten(rows, claim, now))
+
+    def save(self, claim: Claim, token: int, record: Record) -> bool:
+        """See Store.save."""
+        return self.write(self.saving(claim, token, record))
+
+    def saving(self, claim: Claim, token: int, record: Record) -> Callable[[_Rows, float], bool]:
+        """What `save` writes."""
+        data = self._sealer.seal(record, digest_of(claim.ident))
+        return lambda rows, now: transitions.save(rows, claim, token, data, now)
+
+    def release(self, claim: Claim, token: int) -> bool:
+        """See Store.release."""
+        return self.write(lambda rows, now: transitions.release(rows, claim, token, now))
+
+    def renew(self, claim: Claim, token: int) -> bool:
+        """See Store.renew."""
+        return self.write(lambda rows, now: transitions.renew(rows, claim, token, now))
+
+    def settle(self, claim: Claim, token: int) -> bool:
+        """See Transactional.settle."""
+        return self.write(lambda rows, now: transitions.settle(rows, claim, token, now))
+
+    def start(self, touch: Touch) -> None:
+        """See Store.start."""
+        touch.run = self.write(lambda rows, now: transitions.start(rows, touch, now))
+
+    def end(self, touch: Touch) -> None:
+        """See Store.end."""
+        self.write(lambda rows, now: transitions.end(rows, touch, now))
+
+    def bump(self, touch: Touch) -> None:
+        """See Store.bump."""
+        self.write(lambda rows, now: transitions.bump(rows, touch, now))
+
+    def linger(self, touch: Touch) -> None:
+        """See Store.linger."""
+        self.write(lambda rows, now: transitions.linger(rows, touch, now))
+
+    def epoch(self) -> None:
+        """See Store.epoch."""
+        self.write(lambda rows, now: transitions.begin_epoch(rows, now))
+
+    # ---- connections
+
+    def read(self, job: Callable[[_Rows, float], Found]) -> Found:
+        """Run a job that only reads, on this thread."""
+        try:
+            connection = self._readers.pop() if self._readers else self._connection()
+            try:
+                return job(_Rows(connection, self), self._clock())
+            finally:
+                self._readers.append(connection)
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def write(self, job: Callable[[_Rows, float], Found]) -> Found:
+        """Run a job in a transaction, together with whatever else is waiting."""
+        found: Found = self._batches.call(job)
+        return found
+
+    def _transaction(self, jobs: Sequence[Callable[[_Rows, float], Any]]) -> list[Any]:
+        """Run jobs in one transaction. All or nothing; only one thread at a time is here."""
+        try:
+            rows = self._writer
+            if rows is None:
+                rows = self._writer = _Rows(self._connection(), self)
+            rows.connection.execute("BEGIN IMMEDIATE")
+            try:
+                now = self._clock()
+                rows.begun()
+                found = [job(rows, now) for job in jobs]
+                if now >= self._swept + 1.0:
+                    self._swept = now
+                    for statement in _SWEEPS:
+                        rows.connection.execute(statement, (now,))
+                rows.ended()
+                rows.connection.execute("COMMIT")
+            except BaseException:
+                rows.connection.execute("ROLLBACK")
+                raise
+            return found
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def _failed(self, error: sqlite3.Error) -> NoReturn:
+        raise StoreError(f"the store in {self.path}: {error}") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        uri = f"{self.path.as_uri()}?mode={'rwc' if self._create else 'rw'}"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        try:
+            version = connection.execute("SELECT version FROM verbguard_state").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            if not self._create:
+                raise StoreError(f"{self.path} is no store yet: {_ADVICE.format(self.path)}") from error
+            make_tables(connection)
+            return
+        if version != _VERSION:
+            raise StoreError(f"{self.path} was made by another version of verbguard (layout {version}, here {_VERSION})")
+
+    def committed(self, ident: bytes, place: str) -> Entry | None:
+        """The answer that an application committed in its own database, the file `place`."""
+        others = self._others.setdefault(place, [])
+        try:
+            connection = others.pop() if others else _reading(place, self._timeout)
+            try:
+                found = connection.execute(_COMMITTED, (digest_of(ident),)).fetchone()
+            finally:
+                others.append(connection)
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return None  # the transaction that made it was not committed
+            raise
+        return None if found is None else Entry(found[0], found[1], found[2], data=found[3])
+
+    def place_answer(self, claim: Claim, token: int, place: str) -> None:
+        """Remember, before an application commits it, in which file the answer of this run would be."""
+        if Path(place) == self.path:
+            raise ConfigError(
+                f"record_in: the store's file {place} is the application's own database, and its transaction would keep every "
+                "lease waiting; give the store a file of its own, such as sqlite:///replay.db"
+            )
+
+        def note(rows: _Rows, now: float) -> None:
+            rows.connection.execute(
+                "UPDATE verbguard_entries SET place = ? WHERE ident = ? AND token = ?", (place, digest_of(claim.ident), token)
+            )
+
+        self.write(note)
+
+    def close(self) -> None:
+        """Close the file. The store may be used again, and opens it then."""
+        self._batches.close()
+        connections = [*self._readers, *(each for others in self._others.values() for each in others)]
+        if self._writer is not None:
+            connections.append(self._writer.connection)
+        self._open()
+        for connection in connections:
+            connection.close()
+
+    # ---- for people
+
+    def initialise(self) -> None:
+        """See Operated.initialise."""
+        before, self._create = self._create, True
+        try:
+            self.read(lambda rows, now: None)
+        finally:
+            self._create = before
+
+    def health(self) -> float:
+        """See Store.health: a write of nothing, which waits for whoever has the file locked."""
+        before = time.perf_counter()
+        self.write(lambda rows, now: None)
+        return time.perf_counter() - before
+
+    def entries(self) -> Iterator[Kept]:
+        """See Operated.entries."""
+        yield from self.read(lambda rows, now: [_kept(row, now) for row in rows.connection.execute(_KEPT)])
+
+    def show(self, name: bytes) -> tuple[Kept, Record | None] | None:
+        """See Operated.show."""
+
+        def show(rows: _Rows, now: float) -> tuple[Kept, Record | None] | None:
+            row = rows.connection.execute(f"{_KEPT} WHERE ident = ?", (name,)).fetchone()
+            if row is None:
+                return None
+            data = rows.connection.execute("SELECT data FROM verbguard_entries WHERE ident = ?", (name,)).fetchone()[0]
+            return _kept(row, now), None if data is None else self._sealer.open(data, name)
+
+        return self.read(show)
+
+    def evict(self, name: bytes, who: str) -> bool:
+        """See Operated.evict."""
+
+        def evict(rows: _Rows, now: float) -> bool:
+            if not rows.connection.execute(_DROP, (name,)).rowcount:
+                return False
+            rows.audit(now, who, "evict", name)
+            return True
+
+        return self.write(evict)
+
+    def complete(self, name: bytes, record: Record, keep: float, who: str) -> bool:
+        """See Operated.complete."""
+        data = self._sealer.seal(record, name)
+
+        def complete(rows: _Rows, now: float) -> bool:
+            done = rows.connection.execute(
+                "UPDATE verbguard_entries SET token = ?, until = ?, dies = ?, status = ?, size = ?, data = ?"
+                " WHERE ident = ? AND data IS NULL",
+                (rows.serial(), now + keep, now + keep, record.status, len(data), data, name),
+            )
+            if done.rowcount:
+                rows.audit(now, who, f"complete {record.status}", name)
+            return bool(done.rowcount)
+
+        return self.write(complete)
+
+    def audit(self) -> list[Audit]:
+        """See Operated.audit."""
+        found = self.read(
+            lambda rows, now: rows.connection.execute(
+                "SELECT at, who, what, name FROM verbguard_audit ORDER BY number DESC"
+            ).fetchall()
+        )
+        return [Audit(when=at, who=who, what=what, name=name) for at, who, what, name in found]
+
+    def stats(self) -> dict[str, int]:
+        """See Operated.stats."""
+
+        def count(rows: _Rows, now: float) -> dict[str, int]:
+            found = rows.connection.execute(
+                "SELECT coalesce(sum(data IS NULL AND until > ?1), 0), coalesce(sum(data IS NULL AND until <= ?1), 0),"
+                " coalesce(sum(data IS NOT NULL AND until > ?1), 0), coalesce(sum(size), 0) FROM verbguard_entries",
+                (now,),
+            ).fetchone()
+            paths = rows.connection.execute("SELECT count(*) FROM verbguard_generations WHERE until > ?", (now,)).fetchone()
+            return dict(zip(("running", "unknown", "done", "bytes", "paths"), (*found, *paths), strict=True))
+
+        return self.read(count)
+
+    def vacuum(self) -> int:
+        """See Operated.vacuum."""
+        total = 0
+        while True:
+            deleted = self.write(
+                lambda rows, now: sum(rows.connection.execute(statement, (now,)).rowcount for statement in _SWEEPS)
+            )
+            total += deleted
+            if not deleted:
+                return total
+
+
+class AsyncSqliteStore:
+    """The same file for asyncio: what changes something is written by a thread, what does not is read at once."""
+
+    shared = True
+    asynchronous = True
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.sync = store
+
+    def __repr__(self) -> str:
+        return f"{self.sync!r}.aio"
+
+    async def _write(self, job: Callable[[_Rows, float], Found]) -> Found:
+        found: Found = await self.sync._batches.later(job)
+        return found
+
+    async def claim(self, claim: Claim) -> Outcome:
+        """See Store.claim."""
+        outcome = self.sync.told(claim)
+        return outcome if outcome is not None else await self._write(claiming(claim))
+
+    async def save(self, claim: Claim, token: int, record: Record) -> bool:
+        """See Store.save."""
+        return await self._write(self.sync.saving(claim, token, record))
+
+    async def release(self, claim: Claim, token: int) -> bool:
+        """See Store.release."""
+        return await self._write(lambda rows, now: transitions.release(rows, claim, token, now))
+
+    async def renew(self, claim: Claim, token: int) -> bool:
+        """See Store.renew."""
+        return await self._write(lambda rows, now: transitions.renew(rows, claim, token, now))
+
+    async def settle(self, claim: Claim, token: int) -> bool:
+        """See Transactional.settle."""
+        return await self._write(lambda rows, now: transitions.settle(rows, claim, token, now))
+
+    async def start(self, touch: Touch) -> None:
+        """See Store.start."""
+        touch.run = await self._write(lambda rows, now: transitions.start(rows, touch, now))
+
+    async def end(self, touch: Touch) -> None:
+        """See Store.end."""
+        await self._write(lambda rows, now: transitions.end(rows, touch, now))
+
+    async def bump(self, touch: Touch) -> None:
+        """See Store.bump."""
+        await self._write(lambda rows, now: transitions.bump(rows, touch, now))
+
+    async def linger(self, touch: Touch) -> None:
+        """See Store.linger."""
+        await self._write(lambda rows, now: transitions.linger(rows, touch, now))
+
+    async def epoch(self) -> None:
+        """See Store.epoch."""
+        await self._write(lambda rows, now: transitions.begin_epoch(rows, now))
+
+    async def health(self) -> float:
+        """See Store.health."""
+        before = time.perf_counter()
+        await self._write(lambda rows, now: None)
+        return time.perf_counter() - before
+
+
+def claiming(claim: Claim) -> Callable[[_Rows, float], Outcome]:
+    """What a claim writes that was not told anything yet."""
+    return lambda rows, now: transitions.claim(rows, claim, now)
+
+
+class _Written(Exception):
+    """A claim would have to change something."""
+
+
+def _unwritten(rows: _Rows, claim: Claim, now: float) -> Outcome | None:
+    rows.reads_only = True
+    try:
+        return transitions.claim(rows, claim, now)
+    except _Written:
+        return None
+
+
+class _Rows:
+    """One connection as `transitions` sees it. The state of the store is read once a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, store: SqliteStore) -> None:
+        self.connection = connection
+        self.reads_only = False
+        self._store = store
+        self._serial = self._counted = 0
+        self._epoch: Epoch | None = None
+
+    def begun(self) -> None:
+        """A transaction has begun."""
+        self._serial, *epoch = self.connection.execute(_STATE).fetchone()
+        self._counted = self._serial
+        self._epoch = Epoch(*epoch)
+
+    def ended(self) -> None:
+        """It is about to be committed."""
+        if self._serial != self._counted:
+            self.connection.execute(_COUNT, (self._serial,))
+
+    def entry(self, ident: bytes) -> Entry | None:
+        found = self.connection.execute(_ENTRY, (digest_of(ident),)).fetchone()
+        return None if found is None else Entry(*found)
+
+    def put(self, claim: Claim, entry: Entry) -> None:
+        dies = entry.until if entry.data is not None else entry.until + claim.keep
+        status, size = (0, 0) if entry.data is None else (status_of(entry.data), len(entry.data))
+        self.connection.execute(
+            _PUT,
+            (
+                digest_of(claim.ident),
+                entry.token,
+                entry.fingerprint,
+                entry.until,
+                entry.view,
+                entry.started,
+                dies,
+                claim.principal,
+                key_digest(claim.key),
+                claim.method,
+                claim.path,
+                status,
+                size,
+                entry.data,
+            ),
+        )
+
+    def drop(self, ident: bytes) -> None:
+        self.connection.execute(_DROP, (digest_of(ident),))
+
+    def read(self, ident: bytes, data: bytes) -> Record:
+        return self._store._sealer.open(data, digest_of(ident))
+
+    def committed(self, ident: bytes) -> Entry | None:
+        found = self.connection.execute(_PLACE, (digest_of(ident),)).fetchone()
+        return None if found is None or found[0] is None else self._store.committed(ident, found[0])
+
+    def generation(self, name: str) -> Generation | None:
+        found = self.connection.execute(_GENERATION, (name,)).fetchone()
+        if found is None:
+            return None
+        event, runs, until = found
+        return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
+
+    def age(self, name: str, generation: Generation) -> None:
+        runs = json.dumps(generation.runs) if generation.runs else ""
+        self.connection.execute(_AGE, (name, generation.event, runs, generation.until))
+
+    def serial(self) -> int:
+        if self.reads_only:
+            raise _Written
+        self._serial += 1
+        return self._serial
+
+    def era(self) -> Epoch:
+        if self._epoch is None:
+            self._epoch = Epoch(*self.connection.execute(_STATE).fetchone()[1:])
+        return self._epoch
+
+    def begin(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self.connection.execute(_BEGIN_EPOCH, epoch)
+
+    def audit(self, now: float, who: str, what: str, name: bytes) -> None:
+        """Leave a line that says what an operator did."""
+        added = self.connection.execute(
+            "INSERT INTO verbguard_audit (at, who, what, name) VALUES (?, ?, ?, ?)", (now, who, what, name)
+        )
+        self.connection.execute("DELETE FROM verbguard_audit WHERE number <= ?", ((added.lastrowid or 0) - _AUDITED,))
+
+
+def _kept(row: tuple[Any, ...], now: float) -> Kept:
+    ident, token, until, principal, key, method, path, status, size, runs = row
+    state = "done" if not runs else "running" if until > now else "unknown"
+    return Kept(
+        name=ident,
+        state=state,
+        method=method,
+        path=path,
+        principal=principal,
+        key=key,
+        token=token,
+        left=until - now,
+        status=status,
+        size=size,
+    )
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Create what is missing; several processes may do so at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _reading(place: str, timeout: float) -> sqlite3.Connection:
+    uri = f"{Path(place).as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
+def _forked(store: SqliteStore | None) -> None:
+    """A child must not use its parent's connections; they stay open, since closing them would drop the parent's locks."""
+    if store is not None:
+        store._inherited += [*store._readers, *(each for others in store._others.values() for each in others)]
+        if store._writer is not None:
+            store._inherited.append(store._writer.connection)
+        store._open()
