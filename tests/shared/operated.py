@@ -12,7 +12,7 @@ from verbguard.errors import StoreError
 from verbguard.records import Claim, Record
 from verbguard.stores import transitions
 from verbguard.stores.operations import Audit, Kept, key_digest
-from verbguard.stores.sealing import Sealer, digest_of
+from verbguard.stores.sealing import Sealer, digest_of, status_of
 from verbguard.stores.transitions import Entry
 
 __all__ = ["OperatedModel", "World"]
@@ -156,7 +156,7 @@ class OperatedModel:
         claim, size, status = self.world.told[name], 0, 0
         left, state = entry.until - now, "running" if entry.data is None else "done"
         if entry.data is not None:
-            size, status = len(entry.data), self.rows.sealer.open(entry.data, name).status
+            size, status = len(entry.data), status_of(entry.data)
         elif left <= 0:
             left, state = left + claim.keep, "unknown"
         if left <= 0:

@@ -15,9 +15,9 @@ from typing import Any
 from verbguard.records import Record, State
 from verbguard.stores.operations import Audit, Kept
 
-SHORT = 12  # hexadecimal digits that name an entry or a principal in a table; 48 bits, so that two are never alike by chance
+SHORT = 12  # hexadecimal digits that name an entry in a table; 48 bits, so that two are hardly ever alike
 FEWEST = 4  # digits of a name that are worth a search
-_TELLING = 8  # digits that a principal's digest is told from a principal's name by
+WHOSE = 8  # digits of a principal: enough to see which entries are one client's, and to ask for them
 
 _NEAR = 3  # suggestions to a mistyped name
 
@@ -62,7 +62,7 @@ class _Whose:
         from verbguard.replay.principals import fields_of
 
         self.named = sha256(fields_of(spelled)).digest()[:16] if spelled else b""
-        self.digits = spelled.lower() if re.fullmatch(rf"[0-9a-fA-F]{{{_TELLING},32}}", spelled) else None
+        self.digits = spelled.lower() if re.fullmatch(rf"[0-9a-fA-F]{{{WHOSE},32}}", spelled) else None
 
     def has(self, principal: bytes) -> bool:
         return principal == self.named or (self.digits is not None and principal.hex().startswith(self.digits))
@@ -102,8 +102,8 @@ def by_urgency(entry: Kept) -> tuple[int, float, bytes]:
 # ---- in words
 
 
-def short(digest: bytes) -> str:
-    return digest.hex()[:SHORT]
+def short(digest: bytes, digits: int = SHORT) -> str:
+    return digest.hex()[:digits]
 
 
 def inert(text: str) -> str:
@@ -121,13 +121,13 @@ def span(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{int(seconds // length):,} {unit}"
-    return f"{int(seconds)} s" if seconds >= 1 else "under 1 s"
+    return f"{int(seconds)} s" if seconds >= 1 else "< 1 s"
 
 
 def size(count: int) -> str:
     for unit, length in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
         if count >= length:
-            return f"{count / length:.1f} {unit}"
+            return f"{count / length:.{1 if count < 100 * length else 0}f} {unit}"
     return f"{count} B"
 
 

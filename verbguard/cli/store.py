@@ -168,20 +168,20 @@ def _table(out: Terminal, found: Sequence[Kept]) -> None:
         max(len(heading), *(len(mark.text) for row in rows for mark in row[number]), 0)
         for number, heading in enumerate(headings)
     ]
-    room = out.width - sum(widths) + widths[2] - len(GAP) * (len(widths) - 1)
+    room = out.width - sum(widths) + widths[2] - len(GAP) * len(widths)
     widths[2] = min(widths[2], max(room, _SHORTEST))
     out.table(headings, rows, widths)
 
 
 def _row(entry: Kept) -> list[Cell]:
-    from verbguard.cli.entries import answer_of, request_of, short, span
+    from verbguard.cli.entries import WHOSE, answer_of, request_of, short, span
 
     return [
         [Mark(short(entry.name))],
         [Mark(entry.state, _LOOKS.get(entry.state, ""))],
         [Mark(request_of(entry))],
         [Mark("yes" if entry.key else "no", "" if entry.key else "dim")],
-        [Mark(short(entry.principal) or "nobody", "dim")],
+        [Mark(short(entry.principal, WHOSE) or "nobody", "dim")],
         [Mark(answer_of(entry))],
         [Mark(span(entry.left))],
     ]
@@ -288,7 +288,7 @@ def _page(out: Terminal, entry: Kept, record: Record | None) -> None:
             ("whose", entry.principal.hex() or "nobody's: the request carried no credentials"),
             ("key", f"{entry.key.hex()} (its digest)" if entry.key else "none; the request itself is the key"),
             ("token", f"{entry.token}"),
-            ("answer", " ".join(filter(None, (answer_of(entry), withheld(record))))),
+            ("answer", " ".join(filter(None, (answer_of(entry), withheld(record)))) or "not known"),
         ],
     )
     if record is None:
