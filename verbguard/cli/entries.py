@@ -149,10 +149,10 @@ def standing(entry: Kept) -> str:
     return f"done; kept for {span(entry.left)}"
 
 
-def withheld(record: Record | None) -> str:
+def withheld(entry: Kept, record: Record | None) -> str:
     """Why there is no content to show; empty where there is."""
     if record is None:
-        return "there is none yet"
+        return "there is none yet" if entry.state == "running" else "nobody knows it"
     return {
         State.WHOLE: "",
         State.TOO_LARGE: "not kept: it was larger than the bound, or a stream",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loaded when a store is asked, so that other commands start 
 
 _LOOKS: dict[str, Look] = {"unknown": "bad", "running": "good", "done": ""}
 _FEW = 20  # entries that are listed before a question; more would push it off the screen
-_SHORTEST = 16  # columns: below that a path is a column of single letters
+_SHORTEST = 14  # columns: below that a path is a column of single letters
 _DAY = 86_400.0  # what `Replay.keep` is where nobody says otherwise
 
 
@@ -162,24 +162,26 @@ def _first(entries: Iterable[Kept], most: int) -> list[Kept]:
 
 
 def _table(out: Terminal, found: Sequence[Kept]) -> None:
-    headings = ("name", "state", "request", "key", "whose", "answer", "left")
+    headings = ("name", "state", "method", "path", "key", "whose", "answer", "left")
     rows = [_row(entry) for entry in found]
     widths = [
         max(len(heading), *(len(mark.text) for row in rows for mark in row[number]), 0)
         for number, heading in enumerate(headings)
     ]
-    room = out.width - sum(widths) + widths[2] - len(GAP) * len(widths)
-    widths[2] = min(widths[2], max(room, _SHORTEST))
+    path = headings.index("path")
+    room = out.width - sum(widths) + widths[path] - len(GAP) * len(widths)
+    widths[path] = min(widths[path], max(room, _SHORTEST))
     out.table(headings, rows, widths)
 
 
 def _row(entry: Kept) -> list[Cell]:
-    from verbguard.cli.entries import WHOSE, answer_of, request_of, short, span
+    from verbguard.cli.entries import WHOSE, answer_of, inert, short, span
 
     return [
         [Mark(short(entry.name))],
         [Mark(entry.state, _LOOKS.get(entry.state, ""))],
-        [Mark(request_of(entry))],
+        [Mark(inert(entry.method))],
+        [Mark(inert(entry.path))],
         [Mark("yes" if entry.key else "no", "" if entry.key else "dim")],
         [Mark(short(entry.principal, WHOSE) or "nobody", "dim")],
         [Mark(answer_of(entry))],
@@ -288,7 +290,7 @@ def _page(out: Terminal, entry: Kept, record: Record | None) -> None:
             ("whose", entry.principal.hex() or "nobody's: the request carried no credentials"),
             ("key", f"{entry.key.hex()} (its digest)" if entry.key else "none; the request itself is the key"),
             ("token", f"{entry.token}"),
-            ("answer", " ".join(filter(None, (answer_of(entry), withheld(record)))) or "not known"),
+            ("answer", " ".join(filter(None, (answer_of(entry), withheld(entry, record))))),
         ],
     )
     if record is None:
@@ -297,7 +299,7 @@ def _page(out: Terminal, entry: Kept, record: Record | None) -> None:
         out.line()
         fields = [(inert(name.decode("latin-1")), inert(value.decode("latin-1"))) for name, value in record.headers]
         _facts(out, fields)
-    if not withheld(record):
+    if not withheld(entry, record):
         click.echo()
         for line in beginning(record):
             click.echo(line)  # as it is: neither wrapped nor trimmed
@@ -431,7 +433,7 @@ def complete(
     """Say what the answer of the entry NAME is, which was cut off, or is running still.
 
     Every retry gets that answer and its handler does not run again. A run that is still going loses its say: what it
-    would have answered is not kept. That leaves a line in the audit.
+    would have answered is not kept. That leaves a line in the audit. Without --key-file the answer is kept in clear.
     """
     from verbguard.cli.answers import answer_of
 
