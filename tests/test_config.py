@@ -20,7 +20,7 @@ from verbguard import Action, ConfigError, Kind, Policy, Profile, Replay, action
 from verbguard.config import Config, StoreTable, load, loads
 from verbguard.doors import guard as door
 from verbguard.http import Request
-from verbguard.stores import _SCHEMES
+from verbguard.stores import _SCHEMES, hidden
 from verbguard.stores import open as open_store
 
 FILE = """
@@ -234,6 +234,22 @@ def test_mistakes_that_opening_finds(text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as raised:
         config.arguments()
     assert not any(secret in f"{raised.value} {config!r}" for secret in ("secret", "c0ffee"))
+
+
+SHOWN = [
+    ("redis://h:6379/0", "redis://h:6379/0"),
+    ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
+    ("rediss://u:p/w@x@h/0", "rediss://u:***@h/0"),  # not encoded as it should be
+    ("postgresql://u@h,i/d?sslmode=require", "postgresql://u@h,i/d?sslmode=require"),
+    ("postgresql://u@h/d?password=pw&sslpassword=pw&x=1", "postgresql://u@h/d?password=***&sslpassword=***&x=1"),
+    ("sqlite:////var/a@b:c.db", "sqlite:////var/a@b:c.db"),
+]
+
+
+@pytest.mark.parametrize(("url", "shown"), SHOWN)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    """Wherever a URL keeps a password, it is not in what can be shown; the rest stays as it is."""
+    assert hidden(url) == shown
 
 
 STORES = [

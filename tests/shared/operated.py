@@ -27,6 +27,7 @@ class World:
         self.clock = clock
         self.made = False  # as tables are
         self.down = False
+        self.opened = self.closed = 0
         self.serials = count(1)
         self.entries: dict[bytes, Entry] = {}
         self.told: dict[bytes, Claim] = {}  # whose each entry is
@@ -68,17 +69,21 @@ class OperatedModel:
 
     shared = True
 
-    def __init__(self, world: World, *, keys: Sequence[str] = (), create: bool = True) -> None:
-        self.world = world
+    def __init__(self, world: World, *, keys: Sequence[str] = (), create: bool = True, url: str = "") -> None:
+        self.world, self.url = world, url
+        world.opened += 1
         self.rows = _Rows(world, keys)
         self.create = create
 
     @classmethod
     def from_url(cls, url: str, *, keys: Sequence[str] = (), create: bool = True) -> OperatedModel:
-        return cls(World.known[url.rpartition("/")[2].rpartition("@")[2]], keys=keys, create=create)
+        return cls(World.known[url.rpartition("/")[2].rpartition("@")[2]], keys=keys, create=create, url=url)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rows, name)  # claim, save and the others
+
+    def close(self) -> None:
+        self.world.closed += 1
 
     def initialise(self) -> None:
         self._reach(making=True)
@@ -141,7 +146,7 @@ class OperatedModel:
 
     def _reach(self, making: bool = False) -> None:
         if self.world.down:
-            raise StoreError("connection refused")
+            raise StoreError(f"{self.url}: connection refused")
         if not (self.world.made or self.create or making):
             raise StoreError("there are no tables: `verbguard store init URL` makes them")
         self.world.made = True
