@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from hashlib import sha256
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def a_file() -> str:
 
 
 URLS: dict[str, Callable[[], str]] = {"model": a_world, "sqlite": a_file}
+if find_spec("verbguard.stores.redis") is not None:  # each kind of store takes its place when it is there
+    from shared.redis_server import any_redis
+    from shared.redis_stores import prefix
+
+    URLS["redis"] = lambda: f"{any_redis()}?prefix={prefix()}"
 TABLES = URLS.keys() - {"redis"}  # stores that need something before they can be used
 
 
