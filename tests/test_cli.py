@@ -54,6 +54,16 @@ def test_mistakes_are_one_line(folder: Path, command: str, arguments: list[str],
     assert len(lines) == 1 and says in lines[0]
 
 
+def test_only_serving_opens_the_store(folder: Path) -> None:
+    """A look at the routes needs neither the store nor its secrets; serving says which one is missing."""
+    done = run("serve", "fast:app", "--config", "sealed.toml", cwd=folder)
+    assert done.returncode == 2
+    assert "sealed.toml: store.keys_env = 'NO_SUCH_VARIABLE'" in done.stderr
+    done = run("routes", "fast:app", "--config", "sealed.toml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "replays.db").exists()
+
+
 def test_click_is_asked_for(tmp_path: Path) -> None:
     """Without click the command says what to install, in one line, with exit status 2."""
     done = run("demo", cwd=tmp_path, command=without("click"))
@@ -80,7 +90,7 @@ def test_version(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout == f"verbguard {verbguard.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "serve", "routes", "rules"])
+@pytest.mark.parametrize("command", ["", "demo", "serve", "routes", "rules", "store"])
 def test_help_teaches(tmp_path: Path, command: str) -> None:
     """--help has examples that can be copied."""
     done = run(*filter(None, [command, "--help"]), cwd=tmp_path)

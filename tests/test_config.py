@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 import verbguard
 from verbguard import Action, ConfigError, Kind, Policy, Profile, Replay, action, collection, guarded, item, singleton
-from verbguard.config import Config, load, loads
+from verbguard.config import Config, StoreTable, load, loads
 from verbguard.doors import guard as door
 from verbguard.http import Request
+from verbguard.stores import _SCHEMES, hidden
 from verbguard.stores import open as open_store
 
 FILE = """
@@ -114,6 +115,15 @@ TEXTS: list[tuple[str, str, list[str]]] = [
     ("an unknown profile", "profile = 'gard'", ["shop.toml", "profile", "gard", "guard"]),
     ("a profile that is no text", "profile = 7", ["shop.toml", "profile", "7"]),
     ("a store that is no text", "store = 7", ["shop.toml", "store", "7", "memory://"]),
+    ("a misspelled field of the store", "[store]\nulr = 'a'", ["shop.toml", "store", "'ulr'", "did you mean 'url'?"]),
+    ("a store without a URL", "[store]\ncreate = false", ["shop.toml", "store", "url", "sqlite:///"]),
+    ("a URL that is no text", "[store]\nurl = 7", ["shop.toml", "store", "url"]),
+    ("a misspelled option", "[store]\nurl = 'a'\ncrate = true", ["shop.toml", "store", "'crate'", "'create'"]),
+    ("one key, no list", "[store]\nurl = 'a'\nkeys = '00'", ["shop.toml", "store.keys", "list"]),
+    ("a key as a number", "[store]\nurl = 'a'\nkeys = [7]", ["shop.toml", "store.keys", "list"]),
+    ("keys in two ways", "[store]\nurl = 'a'\nkeys = []\nkeys_env = 'K'", ["shop.toml", "store", "keys_env", "one"]),
+    ("a variable's name as a list", "[store]\nurl = 'a'\nkeys_env = ['K']", ["shop.toml", "store.keys_env", "['K']"]),
+    ("a switch of the store as text", "[store]\nurl = 'a'\ncreate = 'no'", ["shop.toml", "store.create", "'no'"]),
     ("policies that are no table", "policies = 1", ["shop.toml", "policies", "1"]),
     ("a policy that is no table", "[policies]\n'/a' = 'item'", ["shop.toml", "/a", "item"]),
     ("a default that is no table", "default = 1", ["shop.toml", "default", "1"]),
@@ -155,6 +165,91 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"profile = '\xff'")
     explained(lambda: load(tmp_path / "latin.toml"), ["latin.toml"])
     explained(lambda: load(tmp_path), [tmp_path.name])
+
+
+# ---- the store's table
+
+
+def test_a_store_s_table_is_its_url_and_more() -> None:
+    """A table says what a URL says, and how the store is to be opened; what it does not say has the default of `open`."""
+    assert loads("[store]\nurl = 'redis://h'").store == StoreTable(url="redis://h")
+    text = "[store]\nurl = 'redis://h'\nkeys = ['aa', 'bb']\ncreate = false"
+    assert loads(text).store == StoreTable(url="redis://h", keys=("aa", "bb"), create=False)
+    assert loads("[store]\nurl = 'redis://h'\nkeys_env = 'K'").store == StoreTable(url="redis://h", keys_env="K")
+
+
+@pytest.fixture
+def opened_with(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the door to the stores was given; it opens the memory of this process whatever the URL is."""
+    seen: list[dict[str, Any]] = []
+
+    class Kind:
+        @staticmethod
+        def from_url(url: str, **given: Any) -> Any:
+            seen.append({"url": url, **given})
+            return open_store()
+
+    monkeypatch.setattr("verbguard.stores.memory.Kind", Kind, raising=False)
+    monkeypatch.setitem(_SCHEMES, "kind", ("verbguard.stores.memory", "Kind", ""))
+    return seen
+
+
+def test_the_guard_gets_an_open_store(opened_with: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches `guard` is a store, opened once, with the keys of the table or of the environment."""
+    config = loads("[store]\nurl = 'kind://h'\nkeys = ['aa']\ncreate = false")
+    assert opened_with == []
+    store = config.arguments()["store"]
+    assert opened_with == [{"url": "kind://h", "keys": ("aa",), "create": False}]
+    assert verbguard.asgi.GuardMiddleware(nothing, store=store).store is store
+    monkeypatch.setenv("SHOP_KEYS", " bb, aa,")
+    loads("[store]\nurl = 'kind://h'\nkeys_env = 'SHOP_KEYS'").arguments()
+    assert opened_with[1:] == [{"url": "kind://h", "keys": ["bb", "aa"], "create": True}]
+
+
+@pytest.mark.parametrize("value", [None, "", " , "])
+def test_a_forgotten_variable_is_told(
+    opened_with: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Answers that should be encrypted are never kept in clear because the environment lacks the keys."""
+    monkeypatch.delenv("SHOP_KEYS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SHOP_KEYS", value)
+    config = loads("[store]\nurl = 'kind://h'\nkeys_env = 'SHOP_KEYS'", "shop.toml")
+    explained(config.arguments, ["shop.toml", "store.keys_env", "SHOP_KEYS"])
+    assert opened_with == []
+
+
+OPENINGS = [
+    ("[store]\nurl = 'memry://'", ["shop.toml: store", "memry", "memory://"]),
+    ("[store]\nurl = 'memory://'\nkeys = ['aa']", ["shop.toml: store", "keys", "memory://"]),
+    ("[store]\nurl = 'redis://u:secret@h'\nkeys = ['c0ffee']", ["shop.toml: store"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), OPENINGS)
+def test_mistakes_that_opening_finds(text: str, words: list[str]) -> None:
+    """What only the store can judge names the file and the table as well; no message shows a key or a password."""
+    config = loads(text, "shop.toml")
+    explained(config.arguments, words)
+    with pytest.raises(ConfigError) as raised:
+        config.arguments()
+    assert not any(secret in f"{raised.value} {config!r}" for secret in ("secret", "c0ffee"))
+
+
+SHOWN = [
+    ("redis://h:6379/0", "redis://h:6379/0"),
+    ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
+    ("rediss://u:p/w@x@h/0", "rediss://u:***@h/0"),  # not encoded as it should be
+    ("postgresql://u@h,i/d?sslmode=require", "postgresql://u@h,i/d?sslmode=require"),
+    ("postgresql://u@h/d?password=pw&sslpassword=pw&x=1", "postgresql://u@h/d?password=***&sslpassword=***&x=1"),
+    ("sqlite:////var/a@b:c.db", "sqlite:////var/a@b:c.db"),
+]
+
+
+@pytest.mark.parametrize(("url", "shown"), SHOWN)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    """Wherever a URL keeps a password, it is not in what can be shown; the rest stays as it is."""
+    assert hidden(url) == shown
 
 
 STORES = [

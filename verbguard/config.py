@@ -15,22 +15,61 @@
     replay = { window = 30 }
 
 Each table has the fields of `verbguard.Policy`; `replay = false` leaves a route alone.
+
+A store that several processes share may want more than its URL, and is a table then:
+
+    [store]
+    url = "postgresql://shop@db/shop"
+    keys_env = "SHOP_STORE_KEYS"      # or keys = ["..."]: what encrypts the kept answers, the newest key first
+    create = false                    # its tables are made by `verbguard store init URL`, not at first use
+
+The variable that `keys_env` names holds keys with commas between them. It is read when the store is opened, so that a file
+can be checked where its secrets are not.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.policy import Policy, Profile, Replay, build, word
+from verbguard.stores import Store
+from verbguard.stores import open as open_store
 
-__all__ = ["Config", "load", "loads"]
+__all__ = ["Config", "StoreTable", "load", "loads"]
 
 _FIELDS = ("profile", "store", "default", "policies")
+_STORE_FIELDS = ("url", "keys", "keys_env", "create")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTable:
+    """What the table of a store says. `where` is how errors call it."""
+
+    url: str = field(repr=False)  # it may hold a password
+    keys: Sequence[str] = field(default=(), repr=False)
+    keys_env: str | None = None  # the environment variable that holds the keys
+    create: bool = True
+    where: str = field(default="store", compare=False)
+
+    def open(self) -> Store:
+        """The store. Raises ConfigError, naming the table, where it cannot be meant, or the variable is not set."""
+        keys = self.keys if self.keys_env is None else self._from_environment(self.keys_env)
+        try:
+            return open_store(self.url, keys=keys, create=self.create)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from error
+
+    def _from_environment(self, name: str) -> list[str]:
+        keys = [key.strip() for key in os.environ.get(name, "").split(",") if key.strip()]
+        if not keys:  # answers that should be encrypted are not kept in clear because a variable was forgotten
+            raise ConfigError(f"{self.where}.keys_env = {name!r}: the environment has no keys under this name")
+        return keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +79,12 @@ class Config:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     default: Policy | None = None
     profile: Profile = Profile.GUARD
-    store: str | None = None
+    store: str | StoreTable | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """For `guard(app, **config.arguments())`."""
-        return {"policies": self.policies, "default": self.default, "profile": self.profile, "store": self.store}
+        """For `guard(app, **config.arguments())`: a store that has a table is opened."""
+        store = self.store.open() if isinstance(self.store, StoreTable) else self.store
+        return {"policies": self.policies, "default": self.default, "profile": self.profile, "store": store}
 
 
 def load(path: str | Path) -> Config:
@@ -66,15 +106,12 @@ def loads(text: str, name: str = "verbguard.toml") -> Config:
         if key not in _FIELDS:
             raise ConfigError(f"{name}: there is no field {key!r}: {nearest(key, _FIELDS)}")
     policies = _table(tables.get("policies", {}), f"{name}: policies")
-    store = tables.get("store")
-    if store is not None and not isinstance(store, str):
-        raise ConfigError(f"{name}: store = {store!r}: a URL such as 'memory://'")
     default = tables.get("default")
     return Config(
         policies={key: _policy(value, f"{name}: policies.{key!r}") for key, value in policies.items()},
         default=None if default is None else _policy(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
-        store=store,
+        store=_store(tables.get("store"), f"{name}: store"),
     )
 
 
@@ -82,6 +119,34 @@ def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} = {value!r}: a table")
     return value
+
+
+def _store(value: Any, where: str) -> str | StoreTable | None:
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} = {value!r}: a URL such as 'memory://', or a table with one")
+    for key in value:
+        if key not in _STORE_FIELDS:
+            raise ConfigError(f"{where}: there is no field {key!r}: {nearest(key, _STORE_FIELDS)}")
+    _judge(value, where)
+    return StoreTable(**{**value, "keys": tuple(value.get("keys", ()))}, where=where)
+
+
+def _judge(table: dict[str, Any], where: str) -> None:
+    """Raise ConfigError for what the fields of a store cannot be; a key is a secret, and no message shows one."""
+    if not isinstance(table.get("url"), str):
+        raise ConfigError(f"{where}: url is missing: such as 'sqlite:////var/lib/shop/replays.db'")
+    keys = table.get("keys", [])
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ConfigError(f"{where}.keys: a list of keys as text, the newest first")
+    name = table.get("keys_env")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ConfigError(f"{where}.keys_env = {name!r}: the name of an environment variable")
+    if name is not None and "keys" in table:
+        raise ConfigError(f"{where}: keys and keys_env are two ways to give the keys: use one")
+    if not isinstance(table.get("create", True), bool):
+        raise ConfigError(f"{where}.create = {table['create']!r}: true or false")
 
 
 def _policy(value: Any, where: str) -> Policy:

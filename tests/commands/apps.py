@@ -85,6 +85,11 @@ FILES = {
         kind = "collection"
         location = "/notes/{id}"
     """,
+    "sealed.toml": """
+        [store]
+        url = "sqlite:///replays.db"
+        keys_env = "NO_SUCH_VARIABLE"
+    """,
     "wrong.toml": """
         [policies."/basket"]
         kimd = "collection"

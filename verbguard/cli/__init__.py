@@ -1,11 +1,11 @@
-"""The command line: `verbguard demo`, `serve`, `routes` and `rules`, built on click."""
+"""The command line: `verbguard demo`, `serve`, `routes`, `rules` and `store`, built on click."""
 
 from __future__ import annotations
 
 import click
 
 from verbguard import __version__
-from verbguard.cli import demo, routes, rules, serve
+from verbguard.cli import demo, routes, rules, serve, store
 
 
 @click.group(
@@ -17,6 +17,7 @@ Start here:
   verbguard routes shop:app    what the guard would do with your app
   verbguard serve shop:app     run your app guarded, without touching it
   verbguard rules              what it looks for, and why
+  verbguard store ls URL       what the guards of several processes share
 
 \b
 In your own code it is one line:
@@ -32,5 +33,5 @@ def program() -> None:
     """
 
 
-for command in (demo.demo, serve.serve, routes.routes, rules.rules):
+for command in (demo.demo, serve.serve, routes.routes, rules.rules, store.store):
     program.add_command(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +27,24 @@ class Acting:
     installed: bool  # by the app itself
 
 
-def options(config: str | None, profile: str | None) -> dict[str, Any]:
-    """The keywords for `verbguard.guard`, from verbguard.toml and the command line; the latter wins."""
-    keywords = _read(config) if config else {}
+def options(config: str | None, profile: str | None, *, opening: bool = True) -> dict[str, Any]:
+    """The keywords for `verbguard.guard`, from verbguard.toml and the command line; the latter wins.
+
+    The store is left out where it is not to be opened: what only looks at routes needs neither its driver nor its secrets.
+    """
+    keywords = _read(config, opening) if config else {}
     if profile:
         keywords["profile"] = profile
     return keywords
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str, opening: bool) -> dict[str, Any]:
     from verbguard.config import loads
     from verbguard.errors import ConfigError
 
     try:
-        return loads(Path(path).read_text("utf-8"), path).arguments()
+        config = loads(Path(path).read_text("utf-8"), path)
+        return (config if opening else replace(config, store=None)).arguments()
     except FileNotFoundError:
         raise Trouble(f"There is no {path}. Leave --config out to run with what the app's routes show.") from None
     except (OSError, UnicodeDecodeError) as error:

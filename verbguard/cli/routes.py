@@ -42,7 +42,7 @@ def routes(target: str | None, factory: bool, app_dir: str, config: str | None, 
 
     Nothing is served and no handler runs; the app is only imported.
     """
-    keywords = options(config, profile)
+    keywords = options(config, profile, opening=False)
     app = load(target, factory=factory, app_dir=app_dir)
     rows = _rows(acting(app, keywords, config))
     if as_json:

@@ -7,14 +7,15 @@ import shutil
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import click
 
 Look = Literal["", "head", "dim", "good", "bad"]
+Item = TypeVar("Item")
 
 WIDEST = 100  # columns: lines longer than this are hard to follow, however wide the window
 SILENCE = 2.0  # seconds: people start to wonder after about that long without a sign of life
@@ -158,3 +159,24 @@ def patience(doing: str) -> Iterator[None]:
         yield
     finally:
         sign.cancel()
+
+
+def counted(items: Iterable[Item], doing: str) -> Iterator[Item]:
+    """The items; once they have taken long enough to wonder, their number so far is said, less and less often."""
+    count, over = 0, threading.Event()
+
+    def tell() -> None:
+        pause = SILENCE
+        while not over.wait(pause):
+            click.echo(f"... {doing}: {count:,}", err=True)
+            pause *= 2
+
+    sign = threading.Thread(target=tell, daemon=True)
+    sign.start()
+    try:
+        for item in items:
+            count += 1
+            yield item
+    finally:
+        over.set()
+        sign.join()

@@ -170,5 +170,6 @@ def open(url: str = "memory://", *, keys: Sequence[str] = (), create: bool = Tru
 
 
 def hidden(url: str) -> str:
-    """A URL that can be shown: without its password."""
-    return re.sub(r"(://[^/@]*:)[^/@]*@", r"\1***@", url)
+    """A URL that can be shown: without its password, also where that is not encoded as it should be, or a parameter."""
+    url = re.sub(r"(://[^/@:]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&][^=&]*pass[^=&]*=)[^&#]*", r"\1***", url)

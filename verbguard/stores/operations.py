@@ -35,7 +35,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """One thing that an operator did: when, in seconds since 1970, who, what, and to which entry."""
+    """One thing that an operator did: when, in seconds since 1970, who, what, and to which entry.
+
+    What is `evict`, or `complete 201` with the status of the answer.
+    """
 
     when: float
     who: str

@@ -64,7 +64,10 @@ _STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
 _COUNT = "UPDATE verbguard_state SET serial = ?"
 _BEGIN_EPOCH = "UPDATE verbguard_state SET epoch = ?, quiet = ?, window = ?"
 _COMMITTED = "SELECT token, fingerprint, expires, record FROM verbguard_answers WHERE ident = ?"
-_KEPT = "SELECT ident, token, until, principal, key, method, path, status, size, data IS NULL FROM verbguard_entries"
+_KEPT = (
+    "SELECT ident, token, until, dies, principal, key, method, path, status, size, data IS NULL FROM verbguard_entries"
+    " WHERE dies > ?"
+)
 
 # Rows that one write deletes at most beside its own work: expiry is paid in small coins.
 _EXPIRED = 200
@@ -244,6 +247,8 @@ class SqliteStore:
             self._failed(error)
 
     def _failed(self, error: sqlite3.Error) -> NoReturn:
+        if not self._create and not self.path.exists():
+            raise StoreError(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
         raise StoreError(f"the store in {self.path}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
@@ -331,13 +336,13 @@ class SqliteStore:
 
     def entries(self) -> Iterator[Kept]:
         """See Operated.entries."""
-        yield from self.read(lambda rows, now: [_kept(row, now) for row in rows.connection.execute(_KEPT)])
+        yield from self.read(lambda rows, now: [_kept(row, now) for row in rows.connection.execute(_KEPT, (now,))])
 
     def show(self, name: bytes) -> tuple[Kept, Record | None] | None:
         """See Operated.show."""
 
         def show(rows: _Rows, now: float) -> tuple[Kept, Record | None] | None:
-            row = rows.connection.execute(f"{_KEPT} WHERE ident = ?", (name,)).fetchone()
+            row = rows.connection.execute(f"{_KEPT} AND ident = ?", (now, name)).fetchone()
             if row is None:
                 return None
             data = rows.connection.execute("SELECT data FROM verbguard_entries WHERE ident = ?", (name,)).fetchone()[0]
@@ -587,7 +592,7 @@ class _Rows:
 
 
 def _kept(row: tuple[Any, ...], now: float) -> Kept:
-    ident, token, until, principal, key, method, path, status, size, runs = row
+    ident, token, until, dies, principal, key, method, path, status, size, runs = row
     state = "done" if not runs else "running" if until > now else "unknown"
     return Kept(
         name=ident,
@@ -597,7 +602,7 @@ def _kept(row: tuple[Any, ...], now: float) -> Kept:
         principal=principal,
         key=key,
         token=token,
-        left=until - now,
+        left=(dies if state == "unknown" else until) - now,
         status=status,
         size=size,
     )
