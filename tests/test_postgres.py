@@ -301,6 +301,17 @@ def test_a_server_that_is_down_or_hangs_is_an_error_in_time(server: PostgresServ
     assert time.monotonic() - before < 3.0
     server.start()
     assert type(store.claim(keyed())) is Busy
+    server.pause()
+    try:
+        before = time.monotonic()
+        with pytest.raises(StoreError, match="said nothing"):
+            store.claim(keyed())
+        with pytest.raises(StoreError):
+            asyncio.run(store.aio.health())  # type: ignore[arg-type]
+        assert time.monotonic() - before < 6.0
+    finally:
+        server.resume()
+    assert type(store.claim(keyed())) is Busy
     store.close()
 
 

@@ -10,15 +10,50 @@ import asyncio
 import atexit
 import os
 import select
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import psycopg
 
 __all__ = ["AsyncConnections", "Connections"]
+
+_MARGIN = 0.5  # seconds that the server has, after its own timeout, to say that it was over
+
+
+class _Bounded:
+    """How long a connection waits for the server: one that hangs keeps no timeout of its own."""
+
+    limit = 30.0
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """See psycopg. On either kind of connection, which consume the same generators."""
+        return super().wait(_until(gen, monotonic() + self.limit, self.limit), *args, **kwargs)  # type: ignore[misc]
+
+
+class _Connection(_Bounded, psycopg.Connection[Any]):
+    pass
+
+
+class _AsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
+    pass
+
+
+def _until(gen: Any, end: float, limit: float) -> Generator[Any, Any, Any]:
+    """The generator, which is asked again each tenth of a second, up to its end."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and monotonic() > end:
+                raise psycopg.OperationalError(f"timeout: the server has said nothing for {limit:g} s")
+            wanted = gen.send(ready)
+    except StopIteration as done:
+        return done.value
+
 
 _INHERITED: list[Any] = []  # connections of a parent: to forget them would close them, and they are still the parent's
 
@@ -49,7 +84,7 @@ class Connections:
         if not free.acquire(timeout=self._wait):
             raise psycopg.OperationalError(f"no connection was free for {self._wait:g} s")
         try:
-            found = self._living() or psycopg.connect(self._url, **self._options)
+            found = self._living() or self._connect()
             try:
                 yield found
             except BaseException:
@@ -58,6 +93,11 @@ class Connections:
             self._idle.append(found)
         finally:
             free.release()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        made = _Connection.connect(self._url, **self._options)
+        made.limit = self._wait + _MARGIN
+        return made
 
     def _living(self) -> psycopg.Connection[Any] | None:
         while self._idle:
@@ -108,7 +148,7 @@ class AsyncConnections:
         else:
             await mine.free.acquire()
         try:
-            found = await mine.living() or await psycopg.AsyncConnection.connect(self._url, **self._options)
+            found = await mine.living() or await self._connect()
             try:
                 yield found
             except BaseException:
@@ -117,6 +157,11 @@ class AsyncConnections:
             mine.idle.append(found)
         finally:
             mine.free.release()
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        made = await _AsyncConnection.connect(self._url, **self._options)
+        made.limit = self._wait + _MARGIN
+        return made
 
     async def aclose(self) -> None:
         """Close what this event loop has opened; its end does that too."""

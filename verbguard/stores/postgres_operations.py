@@ -59,7 +59,8 @@ class PostgresOperations:
         """See Operated.evict."""
         return self._audited(
             "WITH one AS (DELETE FROM [p]entries WHERE ident = %b RETURNING 1),"
-            " two AS (DELETE FROM [p]answers WHERE ident = %b RETURNING 1), done AS (SELECT FROM one UNION ALL SELECT FROM two)",
+            " two AS (DELETE FROM [p]answers WHERE ident = %b RETURNING 1),"
+            " done AS (SELECT FROM one UNION ALL SELECT FROM two)",
             (name, name),
             (who, "evict", name),
         )
