@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from shared.driven import Driven
 from shared.files import fresh_file
 from shared.model import ModelStore
+from shared.postgres_stores import driven_postgres, moved_postgres
 from shared.redis_stores import driven_redis, moved_redis
 from states.twin import Twin
 
@@ -70,8 +71,10 @@ STORES: dict[str, Callable[[Clock], Store]] = {
     "redis, asyncio": driven_redis,
     "sqlite": lambda clock: SqliteStore(fresh_file(), clock=clock),
     "sqlite, asyncio": lambda clock: Driven(SqliteStore(fresh_file(), clock=clock).aio),
+    "postgresql": moved_postgres,
+    "postgresql, asyncio": driven_postgres,
 }
-FAR = ("redis", "redis, asyncio")  # a step of theirs is a round trip: fewer examples
+FAR = [name for name in STORES if name.startswith(("redis", "postgresql"))]  # a step is a round trip: fewer examples
 NEAR = [name for name in STORES if name not in FAR]
 
 
