@@ -294,7 +294,7 @@ if not held[1] or held[2] then return {last, 0} end
 -- a new token, so that the run's own word comes too late
 call('HSET', KEYS[2], 'token', serial(), 'until', now + keep, 'view', '', 'data', data, 'status', status)
 expire(KEYS[2], keep)
-audit('complete')
+audit('complete ' .. status)
 return {last, 1}
 """
 
