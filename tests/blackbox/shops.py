@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.files import fresh_file
+from shared.postgres_stores import opened_postgres
+from shared.redis_stores import opened_redis
 
 import verbguard
 from blackbox.drivers import AsgiDriver, Client, WsgiDriver
@@ -23,6 +25,8 @@ FRAMEWORKS = ("fastapi", "flask")
 STORES: dict[str, Callable[[Callable[[], float]], Store]] = {
     "memory": lambda clock: MemoryStore(clock=clock),
     "sqlite": lambda clock: SqliteStore(fresh_file(), clock=clock),
+    "redis": opened_redis,
+    "postgresql": opened_postgres,
 }
 
 # What the checks set beside the defaults, a route each; everything else runs as it comes out of the box.

@@ -13,7 +13,7 @@ from shared.driven import Driven
 from shared.postgres_server import any_postgres
 from verbguard.stores.postgres import AsyncPostgresStore, PostgresStore
 
-__all__ = ["driven_postgres", "emptied", "fresh_schema", "moved_postgres"]
+__all__ = ["driven_postgres", "emptied", "fresh_schema", "moved_postgres", "opened_postgres"]
 
 _numbers = count()
 _TABLES = ("entries", "generations", "audit", "answers")
@@ -55,3 +55,10 @@ def driven_postgres(clock: Callable[[], float]) -> Driven:
     assert isinstance(aio, AsyncPostgresStore)
     aio._commands.clock = clock
     return Driven(aio)
+
+
+def opened_postgres(clock: Callable[[], float]) -> PostgresStore:
+    """A store as users open it, by its URL, whose time is the clock's. The one before it is not used any more."""
+    store = emptied("opened")
+    store._commands.clock = store.aio._commands.clock = clock  # type: ignore[union-attr]
+    return store

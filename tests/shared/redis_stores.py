@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import weakref
 from collections.abc import Callable
 from functools import cache
 from itertools import count
@@ -16,7 +17,7 @@ from shared.driven import Driven, on_the_loop
 from shared.redis_server import any_redis
 from verbguard.stores.redis import AsyncRedisStore, RedisStore
 
-__all__ = ["driven_redis", "moved_redis", "prefix"]
+__all__ = ["driven_redis", "moved_redis", "opened_redis", "prefix"]
 
 _numbers = count()
 
@@ -50,3 +51,12 @@ def driven_redis(clock: Callable[[], float]) -> Driven:
     store = AsyncRedisStore(_async_client(), prefix=prefix(), timeout=20.0)
     store._commands.clock = clock
     return Driven(store)
+
+
+def opened_redis(clock: Callable[[], float]) -> RedisStore:
+    """A new store as users open it, by its URL, with its own connections for threads and for each event loop."""
+    url = any_redis()
+    store = RedisStore.from_url(f"{url}{'&' if '?' in url else '?'}prefix={prefix()}&timeout=20")
+    store._commands.clock = store.aio._commands.clock = clock  # type: ignore[union-attr]
+    weakref.finalize(store, store.client.close)
+    return store
