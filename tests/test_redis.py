@@ -726,7 +726,10 @@ def test_show_evict_complete(store: RedisStore) -> None:
     assert not store.complete(digest_of(b"none"), ANSWER, 50.0, "ben")
 
     lines = store.audit()
-    assert [(line.what, line.who, line.name) for line in lines] == [("complete", "ben", running), ("evict", "ann\nlee", done)]
+    assert [(line.what, line.who, line.name) for line in lines] == [
+        ("complete 202", "ben", running),
+        ("evict", "ann\nlee", done),
+    ]
     assert all(abs(line.when - time.time()) < 60.0 for line in lines)
 
 

@@ -89,7 +89,8 @@ class Awaiting(_Serving):
     # ---- words that need no answer
 
     def renew_epoch(self) -> Later:
-        return self._say_to_store(self.store.epoch())
+        epoch = getattr(self.store, "epoch", None)
+        return self._say_to_store(epoch()) if epoch is not None else None
 
     def begin_touch(self) -> Later:
         return self._began() if self.touch is not None and not self.token else None

@@ -82,7 +82,8 @@ class Serving(Exchange):
 
     def renew_epoch(self) -> Later:
         """Tell all who share the store that it may have missed a write."""
-        self.attempt(self.store.epoch)
+        if (epoch := getattr(self.store, "epoch", None)) is not None:
+            self.attempt(epoch)
         return None
 
     def distrust(self, error: BaseException) -> None:

@@ -52,6 +52,8 @@ def strikes(scene: Scene, world: World, index: int, process: Process) -> Iterato
 class _Down:
     """A store that does not answer."""
 
+    shared = False
+
     def _fails(self, *arguments: object) -> NoReturn:
         raise StoreError("the store is down")
 
