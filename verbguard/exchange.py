@@ -51,6 +51,13 @@ KEYLESS_WAIT = 5.0  # seconds that a keyless PUT waits for its running twin befo
 
 _M = (b"m", b"M")
 
+# What is said of a first answer that cannot be repeated.
+_REMAINS = {
+    State.TOO_LARGE: "exceeded what is kept",
+    State.BROKEN: "ended before it was complete",
+    State.SEALED: "is kept in a form that cannot be read here",
+}
+
 
 class Exchange(Answering):
     """The life of one request through one plan.
@@ -266,7 +273,7 @@ class Exchange(Answering):
             if record.status in BODILESS:
                 response.body = b""
             return response
-        what = "exceeded what is kept" if record.state is State.TOO_LARGE else "ended before it was complete"
+        what = _REMAINS[record.state]
         location = header(record.headers, b"location")
         known: Headers = [] if location is None else [(b"location", location)]
         finding = self.say(replaying.NOT_RETAINED, f"The first answer {what}.", Action.REJECT, 409)

@@ -136,7 +136,9 @@ UNKNOWN = declare(
     Why it matters: a POST or PATCH that is run again may do its work twice; one that is called failed may have succeeded.
     What the guard does: 409 to POST and PATCH, so that somebody looks. PUT and DELETE run again, which is what they promise.
     How to fix it: the client reads the state, then sends the operation with a new key if it is missing. Handlers that are
-    safe to run twice say so: `replay=Replay(after_crash="rerun")`.
+    safe to run twice say so: `replay=Replay(after_crash="rerun")`. A hook that can find out is `Replay(on_unknown=...)`; with
+    `record_in` the answer is committed together with the effect, and is there after a crash. An operator says what came of
+    one with `verbguard store complete`.
     When to switch it off: with `after_crash="rerun"`, on routes where a second run does no harm.
     """,
     cites="RFC 9110 9.2.2",
@@ -146,12 +148,13 @@ UNKNOWN = declare(
 NOT_RETAINED = declare(
     "idem-not-retained",
     "The answer was not kept",
-    """A retry of a request that has run, and whose answer was too large to keep or was cut off.
+    """A retry of a request that has run, and whose answer was too large to keep, was cut off, or is encrypted by another key.
 
     Why it matters: to run it again would do the work twice, and the answer that the client missed is gone.
     What the guard does: 409 whose `original_status` says how the first request was answered, with its Location if it had one.
     How to fix it: the client follows Location or reads the state. If such answers are usual on a route, answer 201 with
-    Location and little content, or raise `Replay(max_response=...)`.
+    Location and little content, or raise `Replay(max_response=...)`. Keep an old encryption key in the list until what it
+    encrypted has expired.
     When to switch it off: it cannot be switched off by itself; `replay=None` leaves retries to the application.
     """,
     cites="RFC 9110 9.2.2",
@@ -268,10 +271,11 @@ LEASE_LOST = declare(
 
     Why it matters: claims are renewed while handlers run. One that is lost all the same means that the process stood still, or
     that the store was away; another request may have run in the meantime.
-    What the guard does: it tells. The client gets the answer; a retry finds whatever the store knows.
+    What the guard does: it tells. The client gets the answer, with `Idempotency-Status: lease-lost` where the head has not left
+    yet; a retry finds whatever the store knows.
     How to fix it: look for what stops the whole process for more than `lease` seconds: swapping, a debugger, a C extension
     that holds the interpreter lock. Or raise `Replay(lease=...)`.
-    When to switch it off: it never changes an answer.
+    When to switch it off: it adds that field and changes nothing else.
     """,
     cites="RFC 9110 9.2.2",
     default=Action.OBSERVE,
