@@ -351,9 +351,7 @@ class _Serving(Serving):
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                await self._patiently(self.linger(), error)
-            await self._patiently(self.abandon(error), error)
+            await self._patiently(self.stopped(error), error)
             raise
         finally:
             if current is not None:

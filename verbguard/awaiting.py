@@ -7,7 +7,7 @@ that was won for a request that is no more is given back, an answer is saved.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from time import monotonic
 from typing import Any
 
@@ -39,6 +39,7 @@ class Awaiting(_Serving):
 
     distant = True
     _start: Message | None = None  # the head, until it is known whether the answer could be kept
+    _before: Awaitable[Any] | None = None  # what the store must hear before the end of a run that was cut off
 
     # ---- claims
 
@@ -96,11 +97,22 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        if not await asyncio.shield(heard(self._tried(self.store.start(self.touch)))):
-            self.touch = None
+        starting = heard(self._tried(self.store.start(self.touch)))
+        try:
+            if not await asyncio.shield(starting):
+                self.touch = None
+        except asyncio.CancelledError:
+            self._before = starting  # nobody would end it, and it would be believed in for minutes
+            self.end_touch()
+            raise
 
     def end_touch(self) -> Later:
-        return self._say_to_store(self.store.end(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self._touch_ended(self._before)) if self.touch is not None else None
+
+    async def _touch_ended(self, before: Awaitable[Any] | None) -> None:
+        if before is not None:
+            await before
+        await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
         return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None and not self.ended_at_once else None
@@ -122,11 +134,20 @@ class Awaiting(_Serving):
 
     # ---- the end
 
+    def stopped(self, error: BaseException) -> Later:
+        # Nothing is awaited between the two: a cancel scope cancels each await anew, and what is not on its way by then
+        # is never said. The claim ends behind what lingers, or between them the target would look quiet.
+        if not isinstance(error, Exception):
+            self._before = self.linger()
+        return self.abandon(error) or self._before
+
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        return asyncio.shield(heard(self._kept(record)))
+        return asyncio.shield(heard(self._kept(record, self._before)))
 
-    async def _kept(self, record: Record | None) -> None:
+    async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
+        if before is not None:
+            await before
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
         try:
@@ -146,21 +167,18 @@ class Awaiting(_Serving):
             self.distrust(error)
 
     def _end(self) -> Later:
-        return self._ended()
-
-    async def _ended(self) -> None:
         later: Later = None
         if self.token:
             self.let_go()
-            if not self.settled_at and (later := self.abandon(None)) is not None:
-                await later
-            later = self.touch_again() if self.mode == "keyed" else None
+            if not self.settled_at:
+                later = self.abandon(None)
+            elif self.mode == "keyed":
+                later = self.touch_again()
         else:
             later = self.end_touch()
         self._release_shield()
         self.close_spool()
-        if later is not None:
-            await later
+        return later
 
     def _sends_late(self, send: Send) -> Send:
         """Holds the head back until the first piece of content, so that it can say whether the answer was kept.

@@ -205,6 +205,12 @@ class Serving(Exchange):
             return self.keep(self.demoted())
         return None
 
+    def stopped(self, error: BaseException) -> Later:
+        """The app was stopped by an error, its own or one that cuts it off from outside."""
+        if not isinstance(error, Exception):
+            self.linger()
+        return self.abandon(error)
+
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""
         store, claim, token = self.store, self.claimed_as, self.token

@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, unquote
 from weakref import ref
 
 from verbguard.errors import ConfigError, StoreError, nearest
-from verbguard.records import Claim, Outcome, Record, Touch
+from verbguard.records import Claim, Outcome, Record, Touch, Won
 from verbguard.stores import transitions
-from verbguard.stores.batches import Batches
+from verbguard.stores.batches import Batches, NotBegun
 from verbguard.stores.operations import Audit, Kept, key_digest
 from verbguard.stores.sealing import Sealer, digest_of, status_of
 from verbguard.stores.transitions import Entry, Epoch, Generation
@@ -225,10 +225,13 @@ class SqliteStore:
     def _transaction(self, jobs: Sequence[Callable[[_Rows, float], Any]]) -> list[Any]:
         """Run jobs in one transaction. All or nothing; only one thread at a time is here."""
         try:
-            rows = self._writer
-            if rows is None:
-                rows = self._writer = _Rows(self._connection(), self)
-            rows.connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = self._writer
+                if rows is None:
+                    rows = self._writer = _Rows(self._connection(), self)
+                rows.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                self._failed(error, NotBegun)
             try:
                 now = self.clock()
                 rows.begun()
@@ -246,10 +249,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             self._failed(error)
 
-    def _failed(self, error: sqlite3.Error) -> NoReturn:
+    def _failed(self, error: sqlite3.Error, kind: type[StoreError] = StoreError) -> NoReturn:
         if not self._create and not self.path.exists():
-            raise StoreError(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
-        raise StoreError(f"the store in {self.path}: {error}") from error
+            raise kind(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
+        raise kind(f"the store in {self.path}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode={'rwc' if self._create else 'rw'}"
@@ -435,9 +438,17 @@ class AsyncSqliteStore:
         return found
 
     async def claim(self, claim: Claim) -> Outcome:
-        """See Store.claim."""
-        outcome = self.sync.told(claim)
-        return outcome if outcome is not None else await self._write(claiming(claim))
+        """See Store.claim. When it is cancelled, what it wins all the same is let go."""
+        outcome: Outcome | None = self.sync.told(claim)
+        if outcome is not None:
+            return outcome
+
+        def undo(outcome: Outcome) -> Callable[[_Rows, float], Any]:
+            token = outcome.token if isinstance(outcome, Won) else 0
+            return lambda rows, now: transitions.release(rows, claim, token, now) if token else None
+
+        won: Outcome = await self.sync._batches.later(claiming(claim), undo)
+        return won
 
     async def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
