@@ -1,7 +1,7 @@
-"""An ASGI request whose store must be awaited: what `asgi.py` does, with every word to the store a task of its own.
+"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store a task of its own.
 
-A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end: a claim
-that was won for a request that is no more is given back, an answer is saved.
+A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. Only a
+claim is not: when it is cancelled, the store itself lets go of what it won (see AsyncStore).
 """
 
 from __future__ import annotations
@@ -26,12 +26,27 @@ PATIENCE = (
 _TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
 
 
-def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """A task that goes on whatever becomes of the request."""
-    task = asyncio.get_running_loop().create_task(job)
+def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+    """What becomes of a job that goes on whoever waits for it: the future may be cancelled, the job is not.
+
+    `asyncio.shield` does the same with two more turns of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+    task = loop.create_task(_telling(job, told))
     _TASKS.add(task)
     task.add_done_callback(_TASKS.discard)
-    return task
+    return told
+
+
+async def _telling(job: Coroutine[Any, Any, Any], told: asyncio.Future[Any]) -> None:
+    try:
+        found = await job
+    except asyncio.CancelledError:
+        told.cancel()
+        raise
+    if not told.done():
+        told.set_result(found)
 
 
 class Awaiting(_Serving):
@@ -51,28 +66,15 @@ class Awaiting(_Serving):
         return _nothing() if found is None else found
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
-        asked = heard(self._asked(claim))
         try:
-            outcome: Outcome = await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            asked.add_done_callback(lambda task: self._give_back(claim, task))
-            raise
+            async with asyncio.timeout(PATIENCE):
+                outcome: Outcome = await self.store.claim(claim)
         except Exception as error:
             self.unasked(error)
             return None
         if isinstance(outcome, Won):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
-
-    async def _asked(self, claim: Claim) -> Outcome:
-        async with asyncio.timeout(PATIENCE):
-            outcome: Outcome = await self.store.claim(claim)
-            return outcome
-
-    def _give_back(self, claim: Claim, task: asyncio.Task[Outcome]) -> None:
-        """The request was cancelled while it waited for its claim, so the app has not run."""
-        if not task.cancelled() and task.exception() is None and isinstance(won := task.result(), Won):
-            heard(self._tried(self.store.release(claim, won.token)))
 
     def hold(self) -> None:
         if self.token and self.claimed_as is not None:
@@ -121,7 +123,7 @@ class Awaiting(_Serving):
         return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
 
     def _say_to_store(self, word: Coroutine[Any, Any, Any]) -> Later:
-        return asyncio.shield(heard(self._tried(word)))
+        return heard(self._tried(word))
 
     async def _tried(self, word: Coroutine[Any, Any, Any]) -> bool:
         try:
@@ -143,7 +145,7 @@ class Awaiting(_Serving):
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        return asyncio.shield(heard(self._kept(record, self._before)))
+        return heard(self._kept(record, self._before))
 
     async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
         if before is not None:

@@ -84,7 +84,10 @@ class Transactional(Store, Protocol):
 
 
 class AsyncStore(Protocol):
-    """The promises of `Store`, for asyncio: the same operations as coroutines."""
+    """The promises of `Store`, for asyncio: the same operations as coroutines.
+
+    A claim that is cancelled leaves nothing behind: what it won meanwhile is let go.
+    """
 
     shared: bool
     asynchronous: Literal[True]

@@ -148,7 +148,8 @@ class Pipe:
         idle = self._idle
         if idle is None:
             idle = self._idle = _IDLE.setdefault(pool, [])
-        connection = idle.pop() if idle else await pool.get_connection(*_purpose(type(pool)))
+        kind: Any = type(pool)
+        connection = idle.pop() if idle else await pool.get_connection(*_purpose(kind))
         try:
             replies = await _exchange(connection, [evalsha(call, source=source) for call in calls])
         except BaseException:
@@ -164,7 +165,7 @@ class Pipe:
 
 
 @cache
-def _purpose(pool: type[Any]) -> tuple[str, ...]:
+def _purpose(pool: Any) -> tuple[str, ...]:
     """valkey-py wants to hear what a connection is for, redis-py does not any more."""
     purpose = signature(pool.get_connection).parameters.get("command_name")
     return ("EVALSHA",) if purpose is not None and purpose.default is purpose.empty else ()
