@@ -2,7 +2,7 @@
 
 They are no dependency of verbguard. To measure beside them, in an environment of its own:
 
-    pip install fastapi-idempotency-key 'idemkit[redis,postgres]' idempotency-kit && pip install --no-deps idemgate
+    pip install fastapi-idempotency-key 'idemkit[redis,postgres]' 'idempotency-kit[redis]' && pip install --no-deps idemgate
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def idempotency_kit(url: str) -> Opened:
 
 def idemgate(url: str) -> Opened:
     """It lives in FastAPI's routes, so its numbers have FastAPI in them."""
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI
     from idemgate import IdempotencyRoute, idempotent
     from idemgate.redis_store import RedisAcquirer
     from redis.asyncio import Redis
@@ -106,9 +106,8 @@ def idemgate(url: str) -> Opened:
     app.router.route_class = IdempotencyRoute
     app.state.idempotency_store = RedisAcquirer(client)
 
-    async def place(request: Request) -> Response:
-        await request.body()
-        return Response(ANSWER, 201, {"location": "/orders/7"}, "application/json")
+    async def place(order: dict[str, str]) -> dict[str, Any]:
+        return {"id": 7, "text": order["text"]}
 
     app.post("/orders", status_code=201)(idempotent(ttl=3600)(place))
     return app, client.aclose

@@ -38,7 +38,7 @@ _keys = count()
 WHY = {
     16: "The client library is most of a round trip here: what is beside it is the reading of the request, the record, and a "
     "script that also keeps the generations of the target.",
-    18: "Each operation is a call of a PL/pgSQL function, which reads and writes several tables; the bare statements know one row.",
+    18: "Each operation is a call of a PL/pgSQL function, which reads and writes several tables; the bare ones know one row.",
     64: "The server and the clients share two cores, and each pair is a durable commit (PostgreSQL) or two scripts of some 20 "
     "microseconds in one thread (Redis): the server is what is full.",
     17: "Claims and saves are several statements in Python each, the baseline is one INSERT and one UPDATE.",
@@ -151,9 +151,8 @@ async def compare(
     many = {name: Contender(name, firsts(app, clients=CLIENTS)) for name, (app, _) in opened.items()}
     progress.start(f"{title}: one client at a time")
     usable = {name for name in opened if await _replays(again[name])}
-    await interleave(
-        [bare, *first.values(), *(again[name] for name in usable)], rounds=rounds, milliseconds=25, progress=progress
-    )
+    together = [*bare.values(), *first.values(), *(again[name] for name in usable)]
+    await interleave(together, rounds=rounds, milliseconds=25, progress=progress)
     progress.start(f"{title}: {CLIENTS} clients at once")
     await interleave(list(many.values()), rounds=max(5, rounds // 2), milliseconds=150, progress=progress)
     rows: Rows = []
@@ -279,7 +278,7 @@ async def postgres_part(rounds: int, progress: Progress) -> list[Goal]:
 def _idemkit_table(url: str) -> None:
     """Its table, which its own command line makes."""
     if find_spec("idemkit") is not None:
-        command = [sys.executable, "-m", "idemkit", "init-pg", url, "--table", "idemkit_records"]
+        command = [str(Path(sys.executable).parent / "idemkit"), "init-pg", url, "--table", "idemkit_records"]
         subprocess.run(command, check=False, capture_output=True)
 
 
