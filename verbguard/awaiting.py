@@ -154,7 +154,7 @@ class Awaiting(_Serving):
         assert claim is not None
         try:
             async with asyncio.timeout(PATIENCE):
-                if self.settles(record):
+                if self.in_transaction:
                     kept = await store.settle(claim, token) or True
                 elif record is None:
                     kept = await store.release(claim, token)

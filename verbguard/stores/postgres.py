@@ -18,7 +18,7 @@ from verbguard.stores import hidden
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
 from verbguard.stores.postgres_operations import PostgresOperations
-from verbguard.stores.threads import Threaded
+from verbguard.stores.threads import Threaded, TransactionalThreaded
 
 __all__ = ["AsyncPostgresStore", "PostgresStore"]
 
@@ -70,7 +70,7 @@ class PostgresStore(PostgresOperations):
     def aio(self) -> AsyncPostgresStore | Threaded:
         """The same records for asyncio: over connections of its own, or over threads where the user made this one's."""
         if self._aio is None:
-            self._aio = Threaded(self)
+            self._aio = TransactionalThreaded(self)
         return self._aio
 
     def clock(self) -> float:

@@ -195,7 +195,7 @@ BEGIN
             END;
             rest := held.until - moment;
         END IF;
-        IF NOT p_keyless AND kind NOT IN (2, 4) THEN
+        IF NOT p_keyless AND kind <> 4 THEN
             SELECT * INTO committed FROM [p]verbguard_answers WHERE ident = p_ident AND expires > moment;
             IF FOUND THEN
                 kind := CASE WHEN committed.fingerprint = p_fingerprint THEN 2 ELSE 4 END;
@@ -313,8 +313,8 @@ CREATE OR REPLACE FUNCTION [v]settle(
 DECLARE
     found_ bytea;
 BEGIN
-    SELECT record INTO found_ FROM [p]verbguard_answers
-    WHERE ident = p_ident AND token = p_token AND expires > [v]now(p_at);
+    SELECT a.record INTO found_ FROM [p]verbguard_answers AS a JOIN [p]verbguard_entries AS e USING (ident, fingerprint)
+    WHERE a.ident = p_ident AND a.expires > [v]now(p_at);
     IF NOT FOUND THEN
         PERFORM [v]release(p_ident, p_token, p_touched, p_at);
         RETURN false;
