@@ -243,10 +243,13 @@ class GuardMiddleware:
         """Read the routes again: they are complete at the first request, WSGI has no earlier moment."""
         if self._router is not None:
             self.guard.compile(self._router)
-        # a bridge from ASGI says that there are several processes whatever is true
-        several = (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
-        self.guard.start(self.store.shared or not several)
+        self.guard.start(self.store.shared or not self._one_of_several(environ))
         self._pending = False
+
+    @staticmethod
+    def _one_of_several(environ: Environ) -> bool:
+        # a bridge from ASGI says that there are several processes whatever is true
+        return (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
 
     # ---- requests
 

@@ -28,7 +28,7 @@ _MANY = 16  # calls that are worth a second batch
 
 def failed(error: Exception) -> StoreError:
     """What a client raised, as what a store raises."""
-    return StoreError(f"Redis: {error or type(error).__name__}")
+    return StoreError(f"Redis: {str(error) or type(error).__name__}")
 
 
 def unheard(reply: object) -> bool:
