@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -121,6 +122,15 @@ class RedisServer:
         """End it at whatever instant it is, and start it again on the same port."""
         self.kill()
         self.start()
+
+    def pause(self) -> None:
+        """Let it hang: it is there, its system takes connections, and it says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _wait(self) -> None:
         assert self._process is not None
