@@ -38,6 +38,7 @@ SHIELD = 60.0  # seconds that an app is kept from seeing that its client went aw
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
 _PAIR = (tuple, list)
+_SHUT_DOWN = frozenset(["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 
@@ -150,6 +151,9 @@ class GuardMiddleware:
                 except ConfigError as error:
                     logger.error("verbguard: %s", error)
                     message = {"type": "lifespan.startup.failed", "message": f"verbguard: {error}"}
+            elif message["type"] in _SHUT_DOWN and self.serving.distant:
+                # uvicorn ends its process as soon as it hears this; what it has cancelled must be told to the store before
+                await self.serving.quiet(self.store)
             await send(message)
 
         await self.app(scope, receive, started)
@@ -351,9 +355,11 @@ class _Serving(Serving):
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                await self._patiently(self.linger(), error)
-            await self._patiently(self.abandon(error), error)
+            # both are said before either is waited for: a server that shuts down cancels more than once
+            lingers = None if isinstance(error, Exception) else self.linger()
+            abandoned = self.abandon(error)
+            await self._patiently(lingers, error)
+            await self._patiently(abandoned, error)
             raise
         finally:
             if current is not None:
@@ -361,6 +367,10 @@ class _Serving(Serving):
             if (later := self._end()) is not None:
                 await later
         return None
+
+    @staticmethod
+    async def quiet(store: Any) -> None:
+        """Wait, for a bounded time, until the store has heard of the end of every run."""
 
     async def _patiently(self, later: Later, error: BaseException) -> None:
         """What the store still has to hear is on its way; a coroutine that is being closed may not wait for it."""

@@ -652,6 +652,7 @@ class _Serving(Serving):
         except Exception:
             self.unjudged(int(status[:3]))
         if self.lost:
+            self.untouched = False
             self.headers = [*self.headers, LOST]
         self._head = (status, headers, pairs, exc_info)
         if not self.again and self.replaced is None and self.holding is Content.NONE:

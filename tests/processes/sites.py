@@ -57,9 +57,7 @@ class Site:
         """More processes on the same store."""
         told = {"VERBGUARD_TEST_STORE": self.place.url, "VERBGUARD_TEST_HOME": str(self.ledger.home)} | environment
         with ExitStack() as stack:
-            found = {
-                each: stack.enter_context(starting(*FRAMEWORKS[each], *options, environment=told)) for each in frameworks
-            }
+            found = {each: stack.enter_context(starting(*FRAMEWORKS[each], *options, environment=told)) for each in frameworks}
             for server in found.values():
                 server.wait_until_listening()
             yield found
