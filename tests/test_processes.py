@@ -29,12 +29,13 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 @pytest.fixture(autouse=True)
-def logs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The servers' logs, where a test fails."""
+def logs(site: Site) -> Iterator[None]:
+    """What the servers say is shown where a test fails, and an error in it is a failure."""
+    starts = [server.log_size() for server in site.both]
     yield
-    if "site" in request.fixturenames:
-        for server in request.getfixturevalue("site").both:
-            print(f"log of {server.name}:\n{server.log()[-4_000:]}")
+    for server, start in zip(site.both, starts, strict=True):
+        print(f"log of {server.name}:\n{server.log(start)}")
+        assert "Traceback" not in server.log(start)
 
 
 def in_flight(answer: Answer) -> bool:

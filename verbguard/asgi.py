@@ -39,6 +39,7 @@ SHIELD = 60.0  # seconds that an app is kept from seeing that its client went aw
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
 _PAIR = (tuple, list)
+_SHUT_DOWN = frozenset(["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 
@@ -150,6 +151,9 @@ class GuardMiddleware:
                 except ConfigError as error:
                     logger.error("verbguard: %s", error)
                     message = {"type": "lifespan.startup.failed", "message": f"verbguard: {error}"}
+            elif message["type"] in _SHUT_DOWN and self.serving.distant:
+                # uvicorn ends its process as soon as it hears this; what it has cancelled must be told to the store before
+                await self.serving.quiet(self.store)
             await send(message)
 
         await self.app(scope, receive, started)
@@ -375,6 +379,10 @@ class _Serving(Serving):
                 await later
             return None
         return self.claimed(outcome) if isinstance(outcome, Done) else None
+
+    @staticmethod
+    async def quiet(store: Any) -> None:
+        """Wait, for a bounded time, until the store has heard of the end of every run."""
 
     async def _patiently(self, later: Later, error: BaseException) -> None:
         """What the store still has to hear is on its way; a coroutine that is being closed may not wait for it."""

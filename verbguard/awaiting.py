@@ -56,6 +56,15 @@ class Awaiting(_Serving):
     _start: Message | None = None  # the head, until it is known whether the answer could be kept
     _before: Awaitable[Any] | None = None  # what the store must hear before the end of a run that was cut off
 
+    @staticmethod
+    async def quiet(store: Any) -> None:
+        stores = (store, getattr(store, "sync", None))
+        end = monotonic() + PATIENCE
+        while monotonic() < end and (
+            _TASKS or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+        ):
+            await asyncio.sleep(0.01)
+
     # ---- claims
 
     def ask_again(self, claim: Claim) -> Any:

@@ -672,6 +672,7 @@ class _Serving(Serving):
             self.abandon(None)
             self.replaced = self._theirs()
         if self.lost:
+            self.untouched = False
             self.headers = [*self.headers, LOST]
         self._head = (status, headers, pairs, exc_info)
         if not self.again and self.replaced is None and self.holding is Content.NONE:

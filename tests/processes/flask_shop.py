@@ -69,5 +69,11 @@ verbguard.guard(app, **shop.options)
 
 if os.environ.get("VERBGUARD_TEST_WARM"):
     # a server that forks its workers later: they must not use the parent's connections, locks and threads
-    before = app.test_client().post("/orders", data="before", headers={"Idempotency-Key": "before"})
+    before = app.test_client().post(
+        "/orders",
+        "http://api.example",
+        data="before",
+        content_type="text/plain",
+        headers={"Idempotency-Key": "before"},
+    )
     assert before.status_code == 201

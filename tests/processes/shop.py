@@ -1,13 +1,13 @@
 """What the processes serve, the same in FastAPI and in Flask, so that either one's answer is the other's replay.
 
-    /orders             POST: 201 after a moment
-    /things/{name}      PUT replaces a state; POST, PATCH and DELETE touch it; GET shows it
-    /held/{name}        the effect at once, the answer when the gate `name` is open; a lease of half a second
-    /rerun/, /ignorant/, /willing/, /knowing/ {name}    the same with `after_crash` or an `on_unknown` each
-    /long/{name}        the same with the lease as it comes out of the box
-    /blocking/{name}    POST: stands still for three leases, and in FastAPI the event loop with it
-    /required/{name}    POST that needs a key
-    /pid                GET: which process this is
+/orders             POST: 201 after a moment
+/things/{name}      PUT replaces a state; POST, PATCH and DELETE touch it; GET shows it
+/held/{name}        the effect at once, the answer when the gate `name` is open; a lease of half a second
+/rerun/, /ignorant/, /willing/, /knowing/ {name}    the same with `after_crash` or an `on_unknown` each
+/long/{name}        the same with the lease as it comes out of the box
+/blocking/{name}    POST: stands still for three leases, and in FastAPI the event loop with it
+/required/{name}    POST that needs a key
+/pid                GET: which process this is
 """
 
 from __future__ import annotations

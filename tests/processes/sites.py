@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from processes.ledger import Ledger
-from processes.places import PLACES, Place
 from servers.processes import Running, starting
 from servers.wire import Answer, Connection, request
+
+from processes.ledger import Ledger
+from processes.places import PLACES, Place
 
 __all__ = ["FRAMEWORKS", "Asked", "Site", "lasting", "opened"]
 
@@ -57,9 +58,7 @@ class Site:
         """More processes on the same store."""
         told = {"VERBGUARD_TEST_STORE": self.place.url, "VERBGUARD_TEST_HOME": str(self.ledger.home)} | environment
         with ExitStack() as stack:
-            found = {
-                each: stack.enter_context(starting(*FRAMEWORKS[each], *options, environment=told)) for each in frameworks
-            }
+            found = {each: stack.enter_context(starting(*FRAMEWORKS[each], *options, environment=told)) for each in frameworks}
             for server in found.values():
                 server.wait_until_listening()
             yield found

@@ -133,15 +133,6 @@ class RedisServer:
         self.kill()
         self.start()
 
-    def pause(self) -> None:
-        """Let it hang: it is there, its system takes connections, and it says nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     def _wait(self) -> None:
         assert self._process is not None
         try:
