@@ -150,7 +150,8 @@ class Awaiting(_Serving):
         # is never said. The claim ends behind what lingers, or between them the target would look quiet.
         if not isinstance(error, Exception):
             self._before = self.linger()
-        return self.abandon(error) or self._before
+        later = self.abandon(error)
+        return later if later is not None or self._before is None else asyncio.shield(self._before)
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
