@@ -189,6 +189,11 @@ class Mine:
 
     def linger(self, touch: Touch) -> None: ...
 
+    def epoch(self) -> None: ...
+
+    def health(self) -> float:
+        return 0.0
+
 
 guard(FastAPI(), store=Mine())
 mine: Store = Mine()
