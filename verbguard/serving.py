@@ -12,6 +12,7 @@ from verbguard.records import Claim, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
+from verbguard.transactions import is_open
 
 __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving"]
 
@@ -40,6 +41,7 @@ class Serving(Exchange):
     told_at = 0.0  # when the store had heard of it
     saved = False
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
+    driver: Any = None  # the connection that this transaction is in
     superseded = False  # whether that transaction may not be committed, since another run of the key was first
 
     def ask(self, content: Any) -> Any:
@@ -159,9 +161,9 @@ class Serving(Exchange):
         return self.keep(None)
 
     def commit(self) -> Later:
-        """The answer is complete: keep it, or let the claim go. An application's own transaction may still be open: whether it
-        was committed is asked when the application is over (`abandon`)."""
-        if self.token and not self.settled_at and not self.in_transaction:
+        """The answer is complete: keep it, or let the claim go. What will come of a transaction of the application that is
+        still open is asked when the application is over (`abandon`)."""
+        if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
                 record = self.record()
             except Exception:
