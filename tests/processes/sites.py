@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from processes.ledger import Ledger
-from processes.places import PLACES, Place
 from servers.processes import Running, starting
 from servers.wire import Answer, Connection, request
+
+from processes.ledger import Ledger
+from processes.places import PLACES, Place
 
 __all__ = ["FRAMEWORKS", "Asked", "Site", "lasting", "opened"]
 

@@ -12,10 +12,14 @@ from typing import Any
 
 from verbguard.errors import StoreError
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "Unbegun"]
 
 _MOST = 256  # jobs of one batch: a batch that never ends would keep its first job waiting
 _NOT_YET = object()
+
+
+class Unbegun(StoreError):
+    """No job of a batch was even tried: it would be the same with each of them alone, after as long a wait."""
 
 
 class _Job:
@@ -106,8 +110,9 @@ class Batches:
             try:
                 self._together(jobs)
             except Exception as error:
-                if len(jobs) == 1:
-                    jobs[0].error = error
+                if len(jobs) == 1 or isinstance(error, Unbegun):
+                    for job in jobs:
+                        job.error = error
                 else:
                     for job in jobs:
                         self._alone(job)

@@ -20,7 +20,7 @@ from weakref import ref
 from verbguard.errors import ConfigError, StoreError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 from verbguard.stores import transitions
-from verbguard.stores.batches import Batches
+from verbguard.stores.batches import Batches, Unbegun
 from verbguard.stores.operations import Audit, Kept, key_digest
 from verbguard.stores.sealing import Sealer, digest_of, status_of
 from verbguard.stores.transitions import Entry, Epoch, Generation
@@ -225,10 +225,7 @@ class SqliteStore:
     def _transaction(self, jobs: Sequence[Callable[[_Rows, float], Any]]) -> list[Any]:
         """Run jobs in one transaction. All or nothing; only one thread at a time is here."""
         try:
-            rows = self._writer
-            if rows is None:
-                rows = self._writer = _Rows(self._connection(), self)
-            rows.connection.execute("BEGIN IMMEDIATE")
+            rows = self._begun()
             try:
                 now = self.clock()
                 rows.begun()
@@ -246,10 +243,21 @@ class SqliteStore:
         except sqlite3.Error as error:
             self._failed(error)
 
-    def _failed(self, error: sqlite3.Error) -> NoReturn:
+    def _begun(self) -> _Rows:
+        """The writer, its transaction begun."""
+        try:
+            rows = self._writer
+            if rows is None:
+                rows = self._writer = _Rows(self._connection(), self)
+            rows.connection.execute("BEGIN IMMEDIATE")
+            return rows
+        except sqlite3.Error as error:
+            self._failed(error, Unbegun)
+
+    def _failed(self, error: sqlite3.Error, kind: type[StoreError] = StoreError) -> NoReturn:
         if not self._create and not self.path.exists():
-            raise StoreError(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
-        raise StoreError(f"the store in {self.path}: {error}") from error
+            raise kind(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
+        raise kind(f"the store in {self.path}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode={'rwc' if self._create else 'rw'}"
