@@ -13,6 +13,7 @@ from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
 from verbguard.loops import in_loop
+from verbguard.outages import debts
 from verbguard.records import Claim, Outcome, Record, State, Won
 from verbguard.renewal import renewer
 from verbguard.serving import LOST, Later
@@ -104,7 +105,16 @@ class Awaiting(_Serving):
         epoch = getattr(self.store, "epoch", None)
         return self._say_to_store(epoch()) if epoch is not None else None
 
+    def owe_epoch(self) -> None:
+        blocking = getattr(self.store, "sync", None)
+        if blocking is None:
+            self.guard.owes_epoch = True  # the next request tells it: a thread cannot ask this store
+        else:
+            debts.owe(blocking)
+
     def begin_touch(self) -> Later:
+        if self.away:
+            self.touch = None
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
+from verbguard.outages import debts
 from verbguard.records import Claim, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
@@ -40,6 +41,7 @@ class Serving(Exchange):
     settled_at = 0.0  # when nothing was left to record; zero while there is
     told_at = 0.0  # when the store had heard of it
     saved = False
+    away = False  # whether the store has failed during this request
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
     driver: Any = None  # the connection that this transaction is in
     superseded = False  # whether that transaction may not be committed, since another run of the key was first
@@ -66,6 +68,8 @@ class Serving(Exchange):
         if self.mode == "keyless" and monotonic() < guard.trusted_from:
             self.say(replaying.UNPROTECTED, "The replay store failed a moment ago.")
             self.unprotected()
+        if debts.owed:
+            debts.hurry()
         if guard.owes_epoch:
             guard.owes_epoch = False  # one request at a time tries to tell the others
             return self.renew_epoch()
@@ -80,8 +84,14 @@ class Serving(Exchange):
     def distrust(self, error: BaseException) -> None:
         """The store did not do its work."""
         self.guard.trusted_from = monotonic() + self.guard.longest_window
-        self.guard.owes_epoch = self.store.shared
+        self.away = True
+        if self.store.shared:
+            self.owe_epoch()
         self.say(replaying.UNPROTECTED, f"The replay store failed: {error!r}")
+
+    def owe_epoch(self) -> None:
+        """The others who share the store must hear that it may have missed a write."""
+        debts.owe(self.store)
 
     def attempt(self, tell: Callable[..., Any], *arguments: Any) -> bool:
         """Tell the store something that it need not answer; False when that failed."""
@@ -94,6 +104,8 @@ class Serving(Exchange):
 
     def begin_touch(self) -> Later:
         """A request without a claim starts."""
+        if self.away:
+            self.touch = None  # it is covered by the epoch that is owed; to ask again would only take as long again
         if self.touch is not None and not self.token and not self.attempt(self.store.start, self.touch):
             self.touch = None
         return None
