@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from shared.files import fresh_file
+
 from verbguard.errors import StoreError
 from verbguard.stores.sqlite import SqliteStore
 
