@@ -45,7 +45,7 @@ from soak.course import Course  # noqa: E402
 from soak.judge import BROKEN_PROMISES, Verdict  # noqa: E402
 from soak.places import PLACES  # noqa: E402
 
-BETWEEN_OUTAGES = 20.0  # seconds
+BETWEEN_OUTAGES = 60.0  # seconds: for thirty after one nothing is replayed without a key
 FACTS = (
     *("requests", "effects", "kills", "restarts", "broken connections", "hung up", "503", "409"),
     *("replays with a key", "replays without a key", "states"),

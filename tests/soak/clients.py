@@ -95,14 +95,15 @@ class Client:
 
     async def ask(self, operation: Operation, *, first: bool = True) -> None:
         """Ask until the answer is final, and note it."""
-        answer = await self._final(operation)
-        self.history.told.append(Told(operation, answer, time(), first))
+        answer, since = await self._final(operation)
+        self.history.told.append(Told(operation, answer, time(), since, first))
 
-    async def _final(self, operation: Operation) -> Answer | None:
+    async def _final(self, operation: Operation) -> tuple[Answer | None, float]:
         pause, counts = FIRST_PAUSE, self.history.counts
         line = self._lines[self._favourite]
         while monotonic() < self._give_up:
             counts["requests"] += 1
+            since = time()
             try:
                 answer = await line.ask(operation.method, operation.path, operation.headers, operation.body)
             except Broken:
@@ -113,13 +114,13 @@ class Client:
                     counts["replays with a key" if operation.key else "replays without a key"] += 1
                 asked_to_wait = answer.status == 503 or (answer.status == 409 and "retry-after" in answer.headers)
                 if not asked_to_wait:
-                    return answer
+                    return answer, since
                 counts[str(answer.status)] += 1
                 wait = min(float(answer.headers.get("retry-after", pause)), self._obeys)
             line = self._chance.choice(self._lines)
             await asyncio.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
-        return None
+        return None, time()
 
 
 async def again(history: History, ports: Sequence[int], most: int, *, give_up: float) -> None:

@@ -19,7 +19,6 @@ from soak.places import Place
 __all__ = ["Course"]
 
 GRACE = 20.0  # seconds that clients may still ask when the time is over
-LATER = 500  # operations that are asked about once more at the very end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +31,7 @@ class Course:
     between_kills: float = 4.0
     outages: Sequence[float] = (0.5,)  # when the store's server is killed, as parts of the whole time
     obeys: float = 5.0
+    later: int = 500  # operations that are asked about once more at the very end
     flaw: str = ""  # of `broken.FLAWS`
     say: Callable[[str], None] = lambda text: None
 
@@ -43,7 +43,7 @@ class Course:
         try:
             await fleet.start()
             await self._happen(fleet, place, history)
-            await again(history, fleet.ports, LATER, give_up=monotonic() + GRACE)
+            await again(history, fleet.ports, self.later, give_up=monotonic() + GRACE)
             return judged(history, effects(ledger), fleet.faults())
         finally:
             fleet.stop()
@@ -65,12 +65,15 @@ class Course:
 
     async def _kills(self, fleet: Fleet, history: History, begun: float) -> None:
         chance = random.Random()
-        while True:
-            pause = self.between_kills * chance.uniform(0.5, 1.5)
-            if monotonic() + pause > begun + self.seconds:
-                return
-            await asyncio.sleep(pause)
-            history.kills.append(await fleet.lose(chance.choice(fleet.servers), chance.uniform(0.0, 0.5)))
+        async with asyncio.TaskGroup() as starting:
+            while True:
+                pause = self.between_kills * chance.uniform(0.5, 1.5)
+                if monotonic() + pause > begun + self.seconds:
+                    return
+                await asyncio.sleep(pause)
+                if server := fleet.one_that_serves(chance):
+                    history.kills.append((server.kill(), time()))
+                    starting.create_task(server.start_again(chance.uniform(0.0, 0.5)))
 
     async def _outages(self, place: Place, history: History, begun: float) -> None:
         if place.restart is None:

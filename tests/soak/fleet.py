@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 
 from servers.processes import ROOT, START, TESTS, free_port
 
@@ -20,6 +21,7 @@ class Server:
 
     def __init__(self, folder: Path, number: int, settings: Mapping[str, str]) -> None:
         self.port = free_port()
+        self.serves = False
         self.log = folder / f"server-{number}.log"
         self._settings = {**settings, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,14 +45,23 @@ class Server:
                 await asyncio.sleep(0.05)
             else:
                 writer.close()
+                self.serves = True
                 return
 
     def kill(self) -> int:
         """kill -9; the process that is no more."""
-        assert self._process is not None
+        self.serves = False
+        if self._process is None:
+            return 0
         self._process.kill()
         self._process.wait()
         return self._process.pid
+
+    async def start_again(self, pause: float) -> None:
+        """Come back after a moment."""
+        await asyncio.sleep(pause)
+        self.start()
+        await self.listens()
 
     def said(self) -> str:
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
@@ -71,19 +82,14 @@ class Fleet:
             server.start()
         await asyncio.gather(*(server.listens() for server in self.servers))
 
-    async def lose(self, server: Server, pause: float) -> tuple[int, float]:
-        """Kill one, and start it again after a moment: (the process, when it died)."""
-        process = server.kill()
-        died = time()
-        await asyncio.sleep(pause)
-        server.start()
-        await server.listens()
-        return process, died
+    def one_that_serves(self, chance: random.Random) -> Server | None:
+        """Any of them, but never the last one."""
+        found = [server for server in self.servers if server.serves]
+        return chance.choice(found) if len(found) > 1 else None
 
     def stop(self) -> None:
         for server in self.servers:
-            if server._process is not None:
-                server.kill()
+            server.kill()
 
     def faults(self) -> int:
         """How often a guard said that it failed itself."""

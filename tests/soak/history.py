@@ -42,6 +42,7 @@ class Told:
     operation: Operation
     answer: Answer | None
     at: float
+    since: float  # when the attempt was sent that it answers
     first: bool = True  # whether nobody was told anything of this operation before
 
     @property

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from soak.app import LEASE, SLOW
 from soak.history import History, Told
@@ -14,8 +15,7 @@ from soak.ledger import Effect
 
 __all__ = ["BROKEN_PROMISES", "Verdict", "judged"]
 
-# Seconds after an outage in which a request that met it may still be answered: a run, and a word to the store.
-AFTER = SLOW + 3.0
+AFTER = 1.0  # seconds in which those who share a store find that it is there again
 
 BROKEN_PROMISES = {
     "duplicates": "effects of one key that happened twice",
@@ -126,7 +126,7 @@ def _excused(history: History, told: Told) -> bool:
     "An answer whose store fails after the app has run reaches its client as the app made it; the key is `unknown` after its
     lease" (docs/stores.md); and a run that outlived its lease says so.
     """
-    return away(history, told.at) or (told.answer is not None and told.answer.lost)
+    return away(history, told.since, told.at) or (told.answer is not None and told.answer.lost)
 
 
 def _same(one: Told, other: Told) -> bool:
@@ -137,22 +137,20 @@ def _same(one: Told, other: Told) -> bool:
 
 def _states(history: History, effects: Sequence[Effect], verdict: Verdict) -> None:
     """Where one client writes alone, the state after each acknowledgement is what it wrote."""
-    written: dict[str, list[Effect]] = defaultdict(list)
-    for effect in effects:
-        written[effect.path].append(effect)
-    for path, rows in written.items():
-        rows.sort(key=lambda effect: effect.operation)  # stable: those of one operation stay in their order
-        written[path] = rows
-    numbers = {path: [effect.operation for effect in rows] for path, rows in written.items()}
+    written: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for position, effect in enumerate(effects):
+        written[effect.path].append((effect.operation, position))
+    lasts = {path: _lasts(rows) for path, rows in written.items()}
     for told in history.told:
         operation, answer = told.operation, told.answer
         if not operation.alone or answer is None or not answer.done:
             continue
-        index = bisect_right(numbers.get(operation.path, []), operation.number)
-        state = written[operation.path][index - 1] if index else None
+        numbers, positions = lasts.get(operation.path, ([], []))
+        index = bisect_right(numbers, operation.number)
+        state = effects[positions[index - 1]] if index else None
         if state is not None and state.value == operation.value:
             verdict.counts["states"] += 1
-        elif state is not None and away(history, state.at):
+        elif state is not None and away(history, state.sent, state.at + SLOW):
             # "Until that request comes, other processes may replay an answer that a write during the outage has made untrue"
             # (docs/architecture.md)
             verdict.counts["untold outages"] += 1
@@ -160,6 +158,12 @@ def _states(history: History, effects: Sequence[Effect], verdict: Verdict) -> No
             verdict.broken("untrue states", (operation, answer.body, state))
 
 
-def away(history: History, moment: float) -> bool:
-    """Whether the store may have been away when what ended at this moment was to be kept."""
-    return any(begun <= moment <= ended + AFTER for begun, ended in history.outages)
+def _lasts(rows: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """For each operation on a path, which effect was the last one of it and of those before it."""
+    rows.sort()
+    return [number for number, _ in rows], list(accumulate((position for _, position in rows), max))
+
+
+def away(history: History, since: float, until: float) -> bool:
+    """Whether what went on between these moments may have met a store that was away."""
+    return any(begun <= until and since <= ended + AFTER for begun, ended in history.outages)
