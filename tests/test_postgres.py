@@ -315,6 +315,35 @@ def test_a_server_that_is_down_or_hangs_is_an_error_in_time(server: PostgresServ
     store.close()
 
 
+def test_a_server_that_stalled_claims_nothing_for_who_has_gone(server: PostgresServer) -> None:
+    """What was sent to it meanwhile it does when it goes on: not the claims, whose callers have given up."""
+    store = opened(server.url + "?timeout=1")
+    win(store, keyed("before"))
+
+    async def meanwhile() -> list[Any]:
+        aio = store.aio
+        await aio.claim(keyed("before, too"))
+        server.pause()
+        try:
+            calls = [aio.claim(keyed("a")), asyncio.to_thread(store.claim, keyed("b"))]
+            return await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            server.resume()
+
+    assert [type(each) for each in asyncio.run(meanwhile())] == [StoreError, StoreError]
+    win(store, keyed("a"))
+    win(store, keyed("b"))
+    store.close()
+
+
+def test_a_slow_answer_makes_no_later_claim_fail(store: PostgresStore) -> None:
+    """What is known of the server's clock may be wrong: who is refused for it knows better, and asks again."""
+    win(store, keyed("a"))
+    store._commands.fresh.told(time.time() - 60.0)
+    win(store, keyed("b"))
+    assert isinstance(store.claim(keyed("a")), Busy)
+
+
 def test_a_lock_of_another_session_is_not_waited_for_long() -> None:
     """A session that holds the row of a claim makes it an error after the timeout, and no hanging request."""
     url = fresh_schema().replace("timeout=20", "timeout=0.5")

@@ -342,6 +342,33 @@ def test_a_server_that_hangs() -> None:
         assert time.monotonic() - began < 2.0
 
 
+def test_a_server_that_stalled_claims_nothing_for_who_has_gone(server: RedisServer) -> None:
+    """What was sent to it meanwhile it does when it goes on: not the claims, whose callers have given up."""
+    with opened(server.url) as store:
+        win(store, keyed("before"))
+
+        async def meanwhile() -> list[Any]:
+            await store.aio.claim(keyed("before, too"))
+            server.pause()
+            try:
+                calls = [store.aio.claim(keyed("a")), asyncio.to_thread(store.claim, keyed("b"))]
+                return await asyncio.gather(*calls, return_exceptions=True)
+            finally:
+                server.resume()
+
+        assert [type(each) for each in asyncio.run(meanwhile())] == [StoreError, StoreError]
+        win(store, keyed("a"))
+        win(store, keyed("b"))
+
+
+def test_a_slow_answer_makes_no_later_claim_fail(store: RedisStore) -> None:
+    """What is known of the server's clock may be wrong: who is refused for it knows better, and asks again."""
+    win(store, keyed("a"))
+    store._commands.fresh.told(store._commands.fresh.until() - 60.0)
+    win(store, keyed("b"))
+    assert isinstance(store.claim(keyed("a")), Busy)
+
+
 # ---- many at once
 
 

@@ -15,11 +15,12 @@ from verbguard.http import NAME, Headers, Request, Response, quoted_path, withou
 from verbguard.layouts import ANSWERS
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
+from verbguard.recording import Current
 from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
 from verbguard.resources import Plan, StatusChecks
 from verbguard.routers.starlette import StarletteRouter, router_of
 from verbguard.rules import Content, Finding
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving, current_for
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving
 from verbguard.spool import Spool
 from verbguard.stores import Store, for_asyncio
 from verbguard.workers import several_workers
@@ -38,6 +39,7 @@ SHIELD = 60.0  # seconds that an app is kept from seeing that its client went aw
 WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a memory problem
 
 _PAIR = (tuple, list)
+_SHUT_DOWN = frozenset(["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 
@@ -120,7 +122,6 @@ class GuardMiddleware:
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
         self.serving = _serving_for(self.store)
-        self.current = current_for(self.store)
         self.waiting = 0
         self._pending = True
         if router_of(app) is None:
@@ -150,6 +151,9 @@ class GuardMiddleware:
                 except ConfigError as error:
                     logger.error("verbguard: %s", error)
                     message = {"type": "lifespan.startup.failed", "message": f"verbguard: {error}"}
+            elif message["type"] in _SHUT_DOWN and self.serving.distant:
+                # uvicorn ends its process as soon as it hears this; what it has cancelled must be told to the store before
+                await self.serving.quiet(self.store)
             await send(message)
 
         await self.app(scope, receive, started)
@@ -343,7 +347,7 @@ class _Serving(Serving):
             return await reply(self.send_inner, answer)
         if not self.token and (later := self.begin_touch()) is not None:
             await later
-        current = None if self.middleware.current is None else self.middleware.current(self)
+        current = Current(self) if self.key else None
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -351,16 +355,34 @@ class _Serving(Serving):
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                await self._patiently(self.linger(), error)
-            await self._patiently(self.abandon(error), error)
-            raise
+            await self._patiently(self.stopped(error), error)
+            mine = not self.superseded or self.begun or not isinstance(error, Exception)
+            if mine or (answer := await self._theirs()) is None:
+                raise
+            await reply(self.send_inner, answer)
         finally:
             if current is not None:
                 current.over()
             if (later := self._end()) is not None:
                 await later
         return None
+
+    async def _theirs(self) -> Response | None:
+        """The answer that another run of the key has committed; None where it cannot be had."""
+        claim = self.claimed_as
+        assert claim is not None
+        found = self.ask_again(claim)
+        outcome = await found if self.distant else found
+        if isinstance(outcome, Won):  # its time has just run out
+            self.token = outcome.token
+            if (later := self.withdraw()) is not None:
+                await later
+            return None
+        return self.claimed(outcome) if isinstance(outcome, Done) else None
+
+    @staticmethod
+    async def quiet(store: Any) -> None:
+        """Wait, for a bounded time, until the store has heard of the end of every run."""
 
     async def _patiently(self, later: Later, error: BaseException) -> None:
         """What the store still has to hear is on its way; a coroutine that is being closed may not wait for it."""
@@ -542,6 +564,11 @@ class _Serving(Serving):
                 self.answered(message["status"], [*headers] if self.capturing else headers)
             except Exception:
                 self.unjudged(message["status"])
+            if self.superseded and self.status >= 500:
+                if (later := self.abandon(None)) is not None:
+                    await later
+                self.replaced = await self._theirs()
+                self.untouched = self.untouched and self.replaced is None
             if self.token and self.lost:
                 self.untouched = False
                 self.headers = [*self.headers, LOST]

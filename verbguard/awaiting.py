@@ -1,13 +1,13 @@
-"""An ASGI request whose store must be awaited: what `asgi.py` does, with every word to the store a task of its own.
+"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store a task of its own.
 
-A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end: a claim
-that was won for a request that is no more is given back, an answer is saved.
+A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. Only a
+claim is not: when it is cancelled, the store itself lets go of what it won (see AsyncStore).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from time import monotonic
 from typing import Any
 
@@ -26,12 +26,27 @@ PATIENCE = (
 _TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
 
 
-def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """A task that goes on whatever becomes of the request."""
-    task = asyncio.get_running_loop().create_task(job)
+def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+    """What becomes of a job that goes on whoever waits for it: the future may be cancelled, the job is not.
+
+    `asyncio.shield` does the same with two more turns of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+    task = loop.create_task(_telling(job, told))
     _TASKS.add(task)
     task.add_done_callback(_TASKS.discard)
-    return task
+    return told
+
+
+async def _telling(job: Coroutine[Any, Any, Any], told: asyncio.Future[Any]) -> None:
+    try:
+        found = await job
+    except asyncio.CancelledError:
+        told.cancel()
+        raise
+    if not told.done():
+        told.set_result(found)
 
 
 class Awaiting(_Serving):
@@ -39,6 +54,16 @@ class Awaiting(_Serving):
 
     distant = True
     _start: Message | None = None  # the head, until it is known whether the answer could be kept
+    _before: Awaitable[Any] | None = None  # what the store must hear before the end of a run that was cut off
+
+    @staticmethod
+    async def quiet(store: Any) -> None:
+        stores = (store, getattr(store, "sync", None))
+        end = monotonic() + PATIENCE
+        while monotonic() < end and (
+            _TASKS or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+        ):
+            await asyncio.sleep(0.01)
 
     # ---- claims
 
@@ -50,28 +75,15 @@ class Awaiting(_Serving):
         return _nothing() if found is None else found
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
-        asked = heard(self._asked(claim))
         try:
-            outcome: Outcome = await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            asked.add_done_callback(lambda task: self._give_back(claim, task))
-            raise
+            async with asyncio.timeout(PATIENCE):
+                outcome: Outcome = await self.store.claim(claim)
         except Exception as error:
             self.unasked(error)
             return None
         if isinstance(outcome, Won):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
-
-    async def _asked(self, claim: Claim) -> Outcome:
-        async with asyncio.timeout(PATIENCE):
-            outcome: Outcome = await self.store.claim(claim)
-            return outcome
-
-    def _give_back(self, claim: Claim, task: asyncio.Task[Outcome]) -> None:
-        """The request was cancelled while it waited for its claim, so the app has not run."""
-        if not task.cancelled() and task.exception() is None and isinstance(won := task.result(), Won):
-            heard(self._tried(self.store.release(claim, won.token)))
 
     def hold(self) -> None:
         if self.token and self.claimed_as is not None:
@@ -96,11 +108,22 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        if not await asyncio.shield(heard(self._tried(self.store.start(self.touch)))):
-            self.touch = None
+        starting = heard(self._tried(self.store.start(self.touch)))
+        try:
+            if not await asyncio.shield(starting):
+                self.touch = None
+        except asyncio.CancelledError:
+            self._before = starting  # nobody would end it, and it would be believed in for minutes
+            self.end_touch()
+            raise
 
     def end_touch(self) -> Later:
-        return self._say_to_store(self.store.end(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self._touch_ended(self._before)) if self.touch is not None else None
+
+    async def _touch_ended(self, before: Awaitable[Any] | None) -> None:
+        if before is not None:
+            await before
+        await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
         return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None and not self.ended_at_once else None
@@ -109,7 +132,7 @@ class Awaiting(_Serving):
         return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
 
     def _say_to_store(self, word: Coroutine[Any, Any, Any]) -> Later:
-        return asyncio.shield(heard(self._tried(word)))
+        return heard(self._tried(word))
 
     async def _tried(self, word: Coroutine[Any, Any, Any]) -> bool:
         try:
@@ -122,16 +145,25 @@ class Awaiting(_Serving):
 
     # ---- the end
 
+    def stopped(self, error: BaseException) -> Later:
+        # Nothing is awaited between the two: a cancel scope cancels each await anew, and what is not on its way by then
+        # is never said. The claim ends behind what lingers, or between them the target would look quiet.
+        if not isinstance(error, Exception):
+            self._before = self.linger()
+        return self.abandon(error) or self._before
+
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        return asyncio.shield(heard(self._kept(record)))
+        return heard(self._kept(record, self._before))
 
-    async def _kept(self, record: Record | None) -> None:
+    async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
+        if before is not None:
+            await before
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
         try:
             async with asyncio.timeout(PATIENCE):
-                if self.settles(record):
+                if self.in_transaction:
                     kept = await store.settle(claim, token) or True
                 elif record is None:
                     kept = await store.release(claim, token)
@@ -146,21 +178,18 @@ class Awaiting(_Serving):
             self.distrust(error)
 
     def _end(self) -> Later:
-        return self._ended()
-
-    async def _ended(self) -> None:
         later: Later = None
         if self.token:
             self.let_go()
-            if not self.settled_at and (later := self.abandon(None)) is not None:
-                await later
-            later = self.touch_again() if self.mode == "keyed" else None
+            if not self.settled_at:
+                later = self.abandon(None)
+            elif self.mode == "keyed":
+                later = self.touch_again()
         else:
             later = self.end_touch()
         self._release_shield()
         self.close_spool()
-        if later is not None:
-            await later
+        return later
 
     def _sends_late(self, send: Send) -> Send:
         """Holds the head back until the first piece of content, so that it can say whether the answer was kept.

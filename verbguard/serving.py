@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
@@ -13,10 +13,7 @@ from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
 
-if TYPE_CHECKING:
-    from verbguard.recording import Current
-
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving", "current_for"]
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving"]
 
 # Tells a client that this run outlived its lease, so that another may have run for the same key.
 LOST = (b"idempotency-status", b"lease-lost")
@@ -28,15 +25,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running t
 
 # Seconds after its answer in which an app that ends has done nothing more: a shared store is spared a round trip for each key.
 AT_ONCE = 0.001
-
-
-def current_for(store: Any) -> type[Current] | None:
-    """What `verbguard.current()` gives to handlers, where their transactions can hold a record of this store."""
-    if not hasattr(store, "dialect"):
-        return None
-    from verbguard.recording import Current
-
-    return Current
 
 
 class Serving(Exchange):
@@ -51,7 +39,8 @@ class Serving(Exchange):
     settled_at = 0.0  # when nothing was left to record; zero while there is
     told_at = 0.0  # when the store had heard of it
     saved = False
-    in_transaction = False  # whether the application records the answer in a transaction of its own
+    in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
+    superseded = False  # whether that transaction may not be committed, since another run of the key was first
 
     def ask(self, content: Any) -> Any:
         """What the store says to this request's claim; None when it was not asked, and `refusal` is the answer, if any."""
@@ -170,8 +159,9 @@ class Serving(Exchange):
         return self.keep(None)
 
     def commit(self) -> Later:
-        """The answer is complete: keep it, or let the claim go."""
-        if self.token and not self.settled_at:
+        """The answer is complete: keep it, or let the claim go. An application's own transaction may still be open: whether it
+        was committed is asked when the application is over (`abandon`)."""
+        if self.token and not self.settled_at and not self.in_transaction:
             try:
                 record = self.record()
             except Exception:
@@ -205,14 +195,20 @@ class Serving(Exchange):
             return self.keep(self.demoted())
         return None
 
+    def stopped(self, error: BaseException) -> Later:
+        """The app was stopped by an error, its own or one that cuts it off from outside."""
+        if not isinstance(error, Exception):
+            self.linger()
+        return self.abandon(error)
+
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
         self.settled_at = monotonic()
         try:
-            if self.settles(record):
-                kept = store.settle(claim, token) or True
+            if self.in_transaction:
+                kept = store.settle(claim, token) or True  # what was rolled back was not lost
             elif record is None:
                 kept = store.release(claim, token)
             else:
@@ -225,10 +221,6 @@ class Serving(Exchange):
         except Exception as error:
             self.distrust(error)
         return None
-
-    def settles(self, record: Record | None) -> bool:
-        """Whether the transaction of the application decides what the result is, since the answer says that it failed."""
-        return self.in_transaction and (record is None or record.status >= 400 or record.state is State.BROKEN)
 
     def told(self, kept: bool) -> None:
         """The store has heard of the end of this run."""

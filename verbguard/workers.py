@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["several_workers"]
 
 _SERVERS = ("uvicorn", "gunicorn", "hypercorn", "granian")
+_TRIES = 20  # a main thread that works is met once in some thousand looks
 _NAMES = ("config", "cfg", "self", "worker")
 
 
@@ -20,8 +21,13 @@ def several_workers() -> bool:
     Servers tell an ASGI app nothing about it, but their own configuration is on the main thread's stack.
     """
     main = threading.main_thread().ident
-    frame = sys._current_frames().get(main) if main is not None else None
-    return any(_count(value) > 1 for value in _configurations(frame))
+    for _ in range(_TRIES):
+        frame = sys._current_frames().get(main) if main is not None else None
+        try:
+            return any(_count(value) > 1 for value in _configurations(frame))
+        except AttributeError:  # the main thread went on while its stack was looked at: what is there is no frame any more
+            continue
+    return True  # nobody knows, and with several of them a store in memory would replay what another has changed
 
 
 def _configurations(frame: FrameType | None) -> Iterator[Any]:

@@ -15,12 +15,13 @@ from verbguard.http import NAME, Headers, Request, Response, environ_name, joine
 from verbguard.layouts import ANSWERS, Layout, Layouts
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
+from verbguard.recording import Current
 from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
 from verbguard.resources import Plan
 from verbguard.routers.werkzeug import closes_quietly, router_of
 from verbguard.routes import Router
 from verbguard.rules import Content, Finding
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving, current_for
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store, blocking
 from verbguard.workers import several_workers
@@ -225,7 +226,6 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = blocking(store)
-        self.current = current_for(self.store)
         self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True
@@ -243,10 +243,13 @@ class GuardMiddleware:
         """Read the routes again: they are complete at the first request, WSGI has no earlier moment."""
         if self._router is not None:
             self.guard.compile(self._router)
-        # a bridge from ASGI says that there are several processes whatever is true
-        several = (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
-        self.guard.start(self.store.shared or not several)
+        self.guard.start(self.store.shared or not self._one_of_several(environ))
         self._pending = False
+
+    @staticmethod
+    def _one_of_several(environ: Environ) -> bool:
+        # a bridge from ASGI says that there are several processes whatever is true
+        return (bool(environ.get("wsgi.multiprocess")) and "asgi.scope" not in environ) or several_workers()
 
     # ---- requests
 
@@ -551,7 +554,7 @@ class _Serving(Serving):
             self.begin_touch()
         original = {**environ} if self.request.method == "HEAD" else None
         try:
-            current = None if self.middleware.current is None else self.middleware.current(self)
+            current = Current(self) if self.key else None
             try:
                 result = self.middleware.app(environ, self.start_response)
             finally:
@@ -566,7 +569,21 @@ class _Serving(Serving):
             self.abandon(error)
             self._end()
             self.close_spool()
-            raise
+            mine = not self.superseded or self._answered or not isinstance(error, Exception)
+            if mine or (answer := self._theirs()) is None:
+                raise
+            return reply(self._start, answer)
+
+    def _theirs(self) -> Response | None:
+        """The answer that another run of the key has committed; None where it cannot be had."""
+        claim = self.claimed_as
+        assert claim is not None
+        outcome = self.ask_again(claim)
+        if isinstance(outcome, Won):  # its time has just run out
+            self.token = outcome.token
+            self.withdraw()
+            return None
+        return self.claimed(outcome) if isinstance(outcome, Done) else None
 
     def _as_get(self, refused: Iterable[bytes], environ: Environ) -> Iterable[bytes]:
         """Run the app as GET for its head only."""
@@ -651,7 +668,11 @@ class _Serving(Serving):
             self.answered(int(status[:3]), pairs)
         except Exception:
             self.unjudged(int(status[:3]))
+        if self.superseded and self.status >= 500:
+            self.abandon(None)
+            self.replaced = self._theirs()
         if self.lost:
+            self.untouched = False
             self.headers = [*self.headers, LOST]
         self._head = (status, headers, pairs, exc_info)
         if not self.again and self.replaced is None and self.holding is Content.NONE:
@@ -701,7 +722,7 @@ class _Serving(Serving):
         out = self.passed(piece, not last)
         if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
-        if last:
+        if last and not self.in_transaction:  # which the app may close only when it is read to its end
             self.commit()
             self._end()
         if out:
@@ -765,7 +786,7 @@ class _Body:
         try:
             if self._iterator is None:
                 self._iterator = iter(self._result)
-            for piece in self._iterator:
+            while (piece := self._next()) is not None:
                 out = serving.piece(piece)
                 if serving.replaced is not None:
                     break
@@ -776,6 +797,17 @@ class _Body:
             raise
         self._left = iter(tuple(serving.ended()))
         return next(self._left)
+
+    def _next(self) -> bytes | None:
+        """The app's next piece. An app that is a generator does its work here, and may ask for `current`."""
+        assert self._iterator is not None
+        if not self._serving.key:
+            return next(self._iterator, None)
+        current = Current(self._serving)
+        try:
+            return next(self._iterator, None)
+        finally:
+            current.over()
 
     def close(self) -> None:
         if self._closed:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,18 @@ class Running:
         with self.connect() as connection:
             return connection.send(data).answer(data.split(b" ", 1)[0].decode("ascii"))
 
+    def signal(self, number: int) -> None:
+        """To the server and all of its workers: SIGKILL leaves nothing of it, SIGSTOP lets it stand still."""
+        os.killpg(self._process.pid, number)
+
+    def terminate(self) -> None:
+        """Ask the server alone to end, as an operator does, and do not wait for it."""
+        self._process.terminate()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def _listens(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
             return True
@@ -121,8 +133,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(app: str, name: str, *options: str) -> Iterator[Running]:
+def running(app: str, name: str, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
     """Serve `module:attribute`, found from the root of the repository or among the tests, by the named server."""
+    with starting(app, name, *options, environment=environment) as server:
+        server.wait_until_listening()
+        yield server
+
+
+@contextmanager
+def starting(app: str, name: str, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """The same without waiting, so that several can start at once."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as home:
         log = Path(home, "log")
@@ -139,12 +159,11 @@ def running(app: str, name: str, *options: str) -> Iterator[Running]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env=os.environ | places,
+                env=os.environ | places | dict(environment or {}),
                 start_new_session=True,
             )
         server = Running(SERVERS[name], port, process, log)
         try:
-            server.wait_until_listening()
             yield server
         finally:
             server.stop()

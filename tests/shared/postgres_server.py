@@ -46,7 +46,24 @@ def programs() -> Path:
     assert wheel is not None and wheel.origin is not None, MISSING
     folder = Path(wheel.origin).parent / "pginstall" / "bin"
     assert (folder / "initdb").exists(), MISSING
-    return folder
+    return folder if os.getuid() or _open_to_all(folder) else _copied(folder.parent.parent) / "pginstall" / "bin"
+
+
+def _open_to_all(folder: Path) -> bool:
+    """Whether a user that may do nothing can go there."""
+    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
+
+
+@cache
+def _copied(folder: Path) -> Path:
+    """The same programs where everybody can run them: an environment below root's home is closed to others."""
+    copy = Path(tempfile.mkdtemp(prefix="verbguard-postgres-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    for each in folder.parent.glob(f"{folder.name}*"):  # its libraries lie beside it
+        if each.is_dir():
+            shutil.copytree(each, copy / each.name, symlinks=True)
+    return copy / folder.name
 
 
 def _nobody() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -116,6 +117,16 @@ class RedisServer:
         if self._process is not None:
             self._process.kill()
             self._wait()
+
+    def pause(self) -> None:
+        """Let it hang: it is there, and takes what it is sent, and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """End it at whatever instant it is, and start it again on the same port."""

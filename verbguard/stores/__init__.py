@@ -76,15 +76,28 @@ class Store(Protocol):
 class Transactional(Store, Protocol):
     """A store whose records applications can commit in their own transaction, together with the effect."""
 
-    dialect: Literal["sqlite", "postgresql"]
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """Whose transactions."""
+
+    answers: str
+    """The table in the application's database, as SQL spells it."""
+    sealer: Any
+
+    def clock(self) -> float:
+        """The store's time, as far as it is known here."""
+        ...
 
     def settle(self, claim: Claim, token: int) -> bool:
-        """A run that recorded its answer in a transaction of the application has failed: if that transaction was committed its
-        answer is the result, otherwise the claim is let go. True when it was committed."""
+        """A run that recorded its answer in a transaction of the application is over: if that transaction was committed, or
+        another run's of the same key, its answer is the result, otherwise the claim is let go. True when it was committed."""
 
 
 class AsyncStore(Protocol):
-    """The promises of `Store`, for asyncio: the same operations as coroutines."""
+    """The promises of `Store`, for asyncio: the same operations as coroutines.
+
+    A claim that is cancelled leaves nothing behind: what it won meanwhile is let go.
+    """
 
     shared: bool
     asynchronous: Literal[True]

@@ -12,10 +12,14 @@ from typing import Any
 
 from verbguard.errors import StoreError
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "NotBegun"]
 
 _MOST = 256  # jobs of one batch: a batch that never ends would keep its first job waiting
 _NOT_YET = object()
+
+
+class NotBegun(StoreError):
+    """No job of a batch was tried, and none of them would fare better alone."""
 
 
 class _Job:
@@ -44,7 +48,8 @@ class _Job:
 class Batches:
     """Runs jobs through `run`, which takes several at once and either does all of them or raises and has done none.
 
-    When it raises, each job is tried alone, so that a job fails only by its own fault.
+    When it raises, each job is tried alone, so that a job fails only by its own fault; but not after NotBegun, or a file that
+    is locked would be waited for once for each job.
     """
 
     def __init__(self, run: Callable[[Sequence[Any]], list[Any]]) -> None:
@@ -66,16 +71,35 @@ class Batches:
             raise job.error
         return job.result
 
-    async def later(self, call: Any) -> Any:
-        """Do one job on another thread."""
+    async def later(self, call: Any, undo: Callable[[Any], Any] | None = None) -> Any:
+        """Do one job on another thread. `undo` makes a job of the result of one whose caller was cancelled."""
         job = _Job(call, asyncio.get_running_loop())
+        self._send(job)
+        assert job.future is not None
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            if undo is not None:
+                self._withdraw(job, undo)
+            raise
+
+    def _send(self, job: _Job) -> None:
         self._jobs.append(job)
         if self._wake is None:
             self._start()
         assert self._wake is not None
         self._wake.put(True)
-        assert job.future is not None
-        return await job.future
+
+    def _withdraw(self, job: _Job, undo: Callable[[Any], Any]) -> None:
+        """Nobody waits for this job any more: it is not begun, or undone by one that comes after it."""
+        job.call = _nothing
+
+        def undone(*arguments: Any) -> None:
+            # jobs are done in their order, so the result is there, if there is to be one
+            if job.error is None and job.result is not _NOT_YET and job.result is not None:
+                undo(job.result)(*arguments)
+
+        self._send(_Job(undone))
 
     def close(self) -> None:
         """End the thread, if there is one."""
@@ -106,8 +130,9 @@ class Batches:
             try:
                 self._together(jobs)
             except Exception as error:
-                if len(jobs) == 1:
-                    jobs[0].error = error
+                if len(jobs) == 1 or isinstance(error, NotBegun):
+                    for job in jobs:
+                        job.error = error
                 else:
                     for job in jobs:
                         self._alone(job)
@@ -140,6 +165,10 @@ class Batches:
         for loop, theirs in waiting.items():
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(_tell_all, theirs)
+
+
+def _nothing(*_: Any) -> None:
+    """What is left of a job that was withdrawn."""
 
 
 def _tell_all(jobs: Sequence[_Job]) -> None:

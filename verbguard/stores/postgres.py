@@ -15,10 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
 from verbguard.stores import hidden
+from verbguard.stores.freshness import heard
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
 from verbguard.stores.postgres_operations import PostgresOperations
-from verbguard.stores.threads import Threaded
+from verbguard.stores.threads import Threaded, TransactionalThreaded
 
 __all__ = ["AsyncPostgresStore", "PostgresStore"]
 
@@ -70,7 +71,7 @@ class PostgresStore(PostgresOperations):
     def aio(self) -> AsyncPostgresStore | Threaded:
         """The same records for asyncio: over connections of its own, or over threads where the user made this one's."""
         if self._aio is None:
-            self._aio = Threaded(self)
+            self._aio = TransactionalThreaded(self)
         return self._aio
 
     def clock(self) -> float:
@@ -79,6 +80,9 @@ class PostgresStore(PostgresOperations):
 
     def claim(self, claim: Claim) -> Outcome:
         """See Store.claim."""
+        return self._claimed(claim) or heard(self._claimed(claim))
+
+    def _claimed(self, claim: Claim) -> Outcome | None:
         return self._commands.outcome(claim, self._row(self._commands.claim(claim)))
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
@@ -196,14 +200,17 @@ class AsyncPostgresStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it wins all the same is let go."""
-        job = asyncio.ensure_future(self._claimed(claim))
+        job = asyncio.ensure_future(self._heard(claim))
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
             self._leaving.add(asyncio.ensure_future(self._let_go(claim, job)))
             raise
 
-    async def _claimed(self, claim: Claim) -> Outcome:
+    async def _heard(self, claim: Claim) -> Outcome:
+        return await self._claimed(claim) or heard(await self._claimed(claim))
+
+    async def _claimed(self, claim: Claim) -> Outcome | None:
         return self._commands.outcome(claim, await self._row(self._commands.claim(claim)))
 
     async def _let_go(self, claim: Claim, job: asyncio.Future[Outcome]) -> None:

@@ -13,6 +13,7 @@ from psycopg import errors
 
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, Touch, Unknown, Won
+from verbguard.stores.freshness import Freshness
 from verbguard.stores.operations import key_digest
 from verbguard.stores.postgres_schema import ANSWERS, VERSION, prefix, script
 from verbguard.stores.sealing import Sealer, digest_of, status_of
@@ -36,6 +37,7 @@ class Commands:
         self.answers = f"{self.prefix}{ANSWERS}"
         self.script = script(schema)
         self.clock: Callable[[], float] | None = None
+        self.fresh = Freshness()
         self._ahead = 0.0  # of this machine's clock is the server's
         functions = f"{self.prefix}verbguard_v{VERSION}_"
         self.now = f"{functions}now(%s)"
@@ -73,15 +75,17 @@ class Commands:
             claim.path.encode("utf-8", "surrogatepass"),
             None if touch is None else _names(touch),
             None if touch is None else _seen(touch),
+            self.fresh.until() if self.clock is None else None,
             self.at(),
         )
 
-    def outcome(self, claim: Claim, row: Any) -> Outcome:
-        """What the row that answers a claim says."""
+    def outcome(self, claim: Claim, row: Any) -> Outcome | None:
+        """What the row that answers a claim says; None when it came too late to be of use to anybody but us: ask again."""
         kind, token, left, data, moment = row
-        if kind == 1:
+        if kind in (1, 6):
+            self.fresh.told(moment)
             self._ahead = moment - time.time()
-            return Won(token)
+            return Won(token) if kind == 1 else None
         if kind == 2:
             return Done(self.sealer.open(data, digest_of(claim.ident)))
         return Busy(left) if kind == 3 else Clash() if kind == 4 else Unknown()
@@ -121,7 +125,7 @@ class Commands:
         return f"SELECT serial FROM {self.prefix}verbguard_epoch", ()
 
 
-_CLAIM = "%b, %b, %s, %s, %s::float8, %s::float8, %b, %b, %b, %b, %s::bytea[], %s::bytea[], %s::float8"
+_CLAIM = "%b, %b, %s, %s, %s::float8, %s::float8, %b, %b, %b, %b, %s::bytea[], %s::bytea[], %s::float8, %s::float8"
 
 
 def _about(claim: Claim) -> tuple[Any, ...]:

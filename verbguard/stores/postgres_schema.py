@@ -98,7 +98,8 @@ CREATE TABLE IF NOT EXISTS [p]verbguard_answers (
 CREATE INDEX IF NOT EXISTS verbguard_answers_expires ON [p]verbguard_answers (expires);
 """
 
-# Outcomes of a claim are numbers: 1 won, 2 done, 3 busy, 4 clash, 5 unknown. `p_at` is null but in tests, which move the time.
+# Outcomes of a claim are numbers: 1 won, 2 done, 3 busy, 4 clash, 5 unknown, 6 it would win and came after `p_by`.
+# `p_at` is null but in tests, which move the time.
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION [v]now(p_at double precision) RETURNS double precision LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(p_at, date_part('epoch', clock_timestamp()))
@@ -160,7 +161,8 @@ END $$;
 
 CREATE OR REPLACE FUNCTION [v]claim(
     p_ident bytea, p_fingerprint bytea, p_keyless boolean, p_rerun boolean, p_lease double precision, p_keep double precision,
-    p_principal bytea, p_key bytea, p_method bytea, p_path bytea, p_names bytea[], p_seen bytea[], p_at double precision,
+    p_principal bytea, p_key bytea, p_method bytea, p_path bytea, p_names bytea[], p_seen bytea[], p_by double precision,
+    p_at double precision,
     OUT kind integer, OUT number bigint, OUT rest double precision, OUT answer bytea, OUT moment double precision
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -195,7 +197,7 @@ BEGIN
             END;
             rest := held.until - moment;
         END IF;
-        IF NOT p_keyless AND kind NOT IN (2, 4) THEN
+        IF NOT p_keyless AND kind <> 4 THEN
             SELECT * INTO committed FROM [p]verbguard_answers WHERE ident = p_ident AND expires > moment;
             IF FOUND THEN
                 kind := CASE WHEN committed.fingerprint = p_fingerprint THEN 2 ELSE 4 END;
@@ -203,6 +205,10 @@ BEGIN
             END IF;
         END IF;
         IF kind > 0 THEN
+            RETURN;
+        END IF;
+        IF [v]now(p_at) > p_by THEN
+            kind := 6;
             RETURN;
         END IF;
         IF NOT there THEN
@@ -313,8 +319,8 @@ CREATE OR REPLACE FUNCTION [v]settle(
 DECLARE
     found_ bytea;
 BEGIN
-    SELECT record INTO found_ FROM [p]verbguard_answers
-    WHERE ident = p_ident AND token = p_token AND expires > [v]now(p_at);
+    SELECT a.record INTO found_ FROM [p]verbguard_answers AS a JOIN [p]verbguard_entries AS e USING (ident, fingerprint)
+    WHERE a.ident = p_ident AND a.expires > [v]now(p_at);
     IF NOT FOUND THEN
         PERFORM [v]release(p_ident, p_token, p_touched, p_at);
         RETURN false;

@@ -25,6 +25,7 @@ from redis.retry import Retry
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
 from verbguard.stores import hidden
+from verbguard.stores.freshness import heard
 from verbguard.stores.redis_commands import Call, Commands
 from verbguard.stores.redis_operations import RedisOperations
 from verbguard.stores.redis_pipe import Pipe, evalsha, failed, unheard
@@ -82,6 +83,9 @@ class RedisStore(RedisOperations):
 
     def claim(self, claim: Claim) -> Outcome:
         """See Store.claim."""
+        return self._claimed(claim) or heard(self._claimed(claim))
+
+    def _claimed(self, claim: Claim) -> Outcome | None:
         return self._commands.outcome(claim, self._run(self._commands.claim(claim)))
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
@@ -185,6 +189,9 @@ class AsyncRedisStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it won meanwhile is let go before it ends."""
+        return await self._claimed(claim) or heard(await self._claimed(claim))
+
+    async def _claimed(self, claim: Claim) -> Outcome | None:
         call = self._commands.claim(claim)
         try:
             return self._commands.outcome(claim, await self._run(call))

@@ -11,6 +11,7 @@ from typing import Any
 from verbguard.errors import ConfigError
 from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, Touch, Unknown, Won
 from verbguard.stores import redis_scripts as scripts
+from verbguard.stores.freshness import Freshness
 from verbguard.stores.operations import Audit, Kept, key_digest
 from verbguard.stores.redis_scripts import Script
 from verbguard.stores.sealing import Sealer, digest_of
@@ -37,6 +38,7 @@ class Commands:
         self.generations = tag + b"g:"
         self.audits = tag + b"audit"
         self.sealer = Sealer(keys)
+        self.fresh = Freshness()
         self.seen = 0
         self.clock: Callable[[], float] | None = None  # the server's; tests move their own
 
@@ -57,14 +59,16 @@ class Commands:
             _ms(claim.keep),
             len(touched) if claim.touch is not None else -1,
             _about(claim),
+            b"" if self.clock is not None or (latest := self.fresh.until()) is None else _ms(latest),
         )
         return self._call(scripts.CLAIM, [self._entry(claim), *touched, *seen], arguments)
 
-    def outcome(self, claim: Claim, reply: Any) -> Outcome:
-        """What the server says to a claim."""
+    def outcome(self, claim: Claim, reply: Any) -> Outcome | None:
+        """What the server says to a claim; None when it came too late to be of use to anybody but us: ask again."""
         code = self._known(reply)
-        if code == scripts.WON:
-            return Won(reply[2])
+        if code in (scripts.WON, scripts.LATE):
+            self.fresh.told(reply[3] / 1000)
+            return Won(reply[2]) if code == scripts.WON else None
         if code == scripts.DONE:
             return Done(self.sealer.open(reply[2], digest_of(claim.ident)))
         if code == scripts.BUSY:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from verbguard.errors import StoreError
 from verbguard.stores.redis_commands import Call
@@ -26,7 +28,7 @@ _MANY = 16  # calls that are worth a second batch
 
 def failed(error: Exception) -> StoreError:
     """What a client raised, as what a store raises."""
-    return StoreError(f"Redis: {error or type(error).__name__}")
+    return StoreError(f"Redis: {str(error) or type(error).__name__}")
 
 
 def unheard(reply: object) -> bool:
@@ -40,10 +42,14 @@ def evalsha(call: Call, *, source: bool = False) -> tuple[Any, ...]:
     return ("EVAL", script.source, *arguments) if source else ("EVALSHA", script.sha, *arguments)
 
 
+# A pool's connections that its pipes keep for their next batch: taking one out and giving it back costs half a round trip.
+_IDLE: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+
+
 class Pipe:
     """Runs scripts over a client of one event loop.
 
-    A call that finds nobody waiting is one plain command. Those that come meanwhile are sent as one batch when it has its
+    A call that finds nobody waiting is sent at once. Those that come meanwhile are sent as one batch when it has its
     answer. Each gets its own answer or its own error; a caller that is cancelled takes nothing from the others. Nobody waits
     for the server longer than `timeout`, and for the batch before as long. Raises StoreError for whatever the client raises.
     """
@@ -55,6 +61,7 @@ class Pipe:
         self._sending = 0
         self._waiting: deque[tuple[Call, asyncio.Future[Any]]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
+        self._idle: list[Any] | None = None  # connections that are kept for the next batch
 
     async def run(self, call: Call) -> Any:
         """The answer of a script."""
@@ -83,14 +90,23 @@ class Pipe:
     async def _alone(self, call: Call) -> Any:
         try:
             async with asyncio.timeout(self._timeout):
-                try:
-                    return await self.client.execute_command(*evalsha(call))
-                except Exception as error:
-                    if not unheard(error):
-                        raise
-                return await self.client.execute_command(*evalsha(call, source=True))
+                if self._single:
+                    return await self._anywhere(call)
+                (reply,) = await self._together([call])
         except Exception as error:
             raise failed(error) from error
+        if isinstance(reply, Exception):
+            raise failed(reply) from reply
+        return reply
+
+    async def _anywhere(self, call: Call) -> Any:
+        """The answer of whichever node of a cluster has the keys."""
+        try:
+            return await self.client.execute_command(*evalsha(call))
+        except Exception as error:
+            if not unheard(error):
+                raise
+        return await self.client.execute_command(*evalsha(call, source=True))
 
     async def _send_all(self) -> None:
         try:
@@ -129,11 +145,17 @@ class Pipe:
         """The answers of a batch, in which an error is one too. A client's own pipeline does the same at twice the price: it
         packs what it sends in Python. A connection closes itself when its answers cannot be read to the end."""
         pool = self.client.connection_pool
-        connection = await pool.get_connection(*_purpose(pool))
+        idle = self._idle
+        if idle is None:
+            idle = self._idle = _IDLE.setdefault(pool, [])
+        kind: Any = type(pool)
+        connection = idle.pop() if idle else await pool.get_connection(*_purpose(kind))
         try:
             replies = await _exchange(connection, [evalsha(call, source=source) for call in calls])
-        finally:
+        except BaseException:
             await pool.release(connection)
+            raise
+        idle.append(connection)
         again = [place for place, reply in enumerate(replies) if unheard(reply)]
         if again and not source:
             fresh = await self._together([calls[place] for place in again], source=True)
@@ -142,6 +164,7 @@ class Pipe:
         return replies
 
 
+@cache
 def _purpose(pool: Any) -> tuple[str, ...]:
     """valkey-py wants to hear what a connection is for, redis-py does not any more."""
     purpose = signature(pool.get_connection).parameters.get("command_name")

@@ -32,6 +32,7 @@ __all__ = [
     "END",
     "EPOCH",
     "EVICT",
+    "LATE",
     "LINGER",
     "LIST",
     "RELEASE",
@@ -43,7 +44,7 @@ __all__ = [
     "WON",
 ]
 
-WON, DONE, BUSY, CLASH, UNKNOWN = range(1, 6)  # what a claim is answered
+WON, DONE, BUSY, CLASH, UNKNOWN, LATE = range(1, 7)  # what a claim is answered; LATE: it would win, and nobody waits for it
 AUDITED = 2_000  # lines that are kept of what operators did
 
 
@@ -158,11 +159,14 @@ elseif token and till + keep > now then
   if held[2] ~= fingerprint then return {{last, {CLASH}}} end
   if till > now then
     -- the client asks again because it lost our answer
-    if held[5] == nonce then return {{last, {WON}, tonumber(token)}} end
+    if held[5] == nonce then return {{last, {WON}, tonumber(token), now}} end
     return {{last, {BUSY}, till - now}}
   end
   if not rerun then return {{last, {UNKNOWN}}} end
 end
+
+local latest = tonumber(ARGV[11])
+if latest and now > latest then return {{last, {LATE}, 0, now}} end
 
 -- what was forgotten while the window was shorter must not be missed
 if keyless and keep > window then begin(quiet, keep) end
@@ -176,7 +180,7 @@ if token then call('DEL', entry) end
 call('HSET', entry, 'token', run, 'fingerprint', fingerprint, 'until', now + lease, 'view', sees,
   'started', now, 'nonce', nonce, 'keep', keep, 'about', ARGV[10])
 expire(entry, lease + keep)
-return {{last, {WON}, run}}
+return {{last, {WON}, run, now}}
 """
 
 # KEYS: as for a claim; what the answer names stands behind what is touched, and is counted with it.

@@ -7,6 +7,7 @@ one transaction, so that many of them share the price of its end.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -18,9 +19,9 @@ from urllib.parse import parse_qsl, unquote
 from weakref import ref
 
 from verbguard.errors import ConfigError, StoreError, nearest
-from verbguard.records import Claim, Outcome, Record, Touch
+from verbguard.records import Busy, Claim, Done, Outcome, Record, Touch, Won
 from verbguard.stores import transitions
-from verbguard.stores.batches import Batches
+from verbguard.stores.batches import Batches, NotBegun
 from verbguard.stores.operations import Audit, Kept, key_digest
 from verbguard.stores.sealing import Sealer, digest_of, status_of
 from verbguard.stores.transitions import Entry, Epoch, Generation
@@ -52,7 +53,6 @@ INSERT INTO verbguard_entries
     (ident, token, fingerprint, until, view, started, dies, principal, key, method, path, status, size, data)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (ident) DO UPDATE SET
-    place = CASE WHEN token = excluded.token THEN place END,
     token = excluded.token, fingerprint = excluded.fingerprint, until = excluded.until, view = excluded.view,
     started = excluded.started, dies = excluded.dies, principal = excluded.principal, key = excluded.key,
     method = excluded.method, path = excluded.path, status = excluded.status, size = excluded.size, data = excluded.data
@@ -182,7 +182,17 @@ class SqliteStore:
 
     def settle(self, claim: Claim, token: int) -> bool:
         """See Transactional.settle."""
-        return self.write(lambda rows, now: transitions.settle(rows, claim, token, now))
+        # The application's other transactions may keep this look waiting, and nobody else: it is not in the writer's.
+        found = self.read(lambda rows, now: rows.looked_up(claim.ident, self._timeout))
+
+        def settle(rows: _Rows, now: float) -> bool:
+            rows.known = found
+            try:
+                return transitions.settle(rows, claim, token, now)
+            finally:
+                rows.known = _UNASKED
+
+        return self.write(settle)
 
     def start(self, touch: Touch) -> None:
         """See Store.start."""
@@ -209,7 +219,7 @@ class SqliteStore:
     def read(self, job: Callable[[_Rows, float], Found]) -> Found:
         """Run a job that only reads, on this thread."""
         try:
-            connection = self._readers.pop() if self._readers else self._connection()
+            connection = _popped(self._readers) or self._connection()
             try:
                 return job(_Rows(connection, self), self.clock())
             finally:
@@ -225,10 +235,13 @@ class SqliteStore:
     def _transaction(self, jobs: Sequence[Callable[[_Rows, float], Any]]) -> list[Any]:
         """Run jobs in one transaction. All or nothing; only one thread at a time is here."""
         try:
-            rows = self._writer
-            if rows is None:
-                rows = self._writer = _Rows(self._connection(), self)
-            rows.connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = self._writer
+                if rows is None:
+                    rows = self._writer = _Rows(self._connection(), self)
+                rows.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                self._failed(error, NotBegun)
             try:
                 now = self.clock()
                 rows.begun()
@@ -246,10 +259,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             self._failed(error)
 
-    def _failed(self, error: sqlite3.Error) -> NoReturn:
+    def _failed(self, error: sqlite3.Error, kind: type[StoreError] = StoreError) -> NoReturn:
         if not self._create and not self.path.exists():
-            raise StoreError(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
-        raise StoreError(f"the store in {self.path}: {error}") from error
+            raise kind(f"there is no {self.path}: {_ADVICE.format(self.path)}") from error
+        raise kind(f"the store in {self.path}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode={'rwc' if self._create else 'rw'}"
@@ -278,35 +291,46 @@ class SqliteStore:
         if version != _VERSION:
             raise StoreError(f"{self.path} was made by another version of verbguard (layout {version}, here {_VERSION})")
 
-    def committed(self, ident: bytes, place: str) -> Entry | None:
-        """The answer that an application committed in its own database, the file `place`."""
+    def committed(self, ident: bytes, place: str, timeout: float = 0.0) -> Entry | None:
+        """The answer that an application committed in its own database, the file `place`.
+
+        Raises Undecided where a transaction of the application keeps it shut for longer than `timeout` seconds.
+        """
+        if not os.path.exists(place):
+            return None  # what was committed there is gone with its effect
         others = self._others.setdefault(place, [])
         try:
-            connection = others.pop() if others else _reading(place, self._timeout)
+            connection = _popped(others) or _beside(place)
             try:
+                connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1_000)}")
                 found = connection.execute(_COMMITTED, (digest_of(ident),)).fetchone()
             finally:
                 others.append(connection)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return None  # the transaction that made it was not committed
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise Undecided(f"the application's database {place} is locked") from error
             raise
         return None if found is None else Entry(found[0], found[1], found[2], data=found[3])
 
-    def place_answer(self, claim: Claim, token: int, place: str) -> None:
-        """Remember, before an application commits it, in which file the answer of this run would be."""
-        if Path(place) == self.path:
+    def place_answer(self, claim: Claim, token: int, place: str) -> bool:
+        """Remember, before an application commits it, in which file the answer of this run would be; False where the claim is
+        lost."""
+        if os.path.exists(place) and os.path.samefile(place, self.path):
             raise ConfigError(
                 f"record_in: the store's file {place} is the application's own database, and its transaction would keep every "
                 "lease waiting; give the store a file of its own, such as sqlite:///replay.db"
             )
 
-        def note(rows: _Rows, now: float) -> None:
-            rows.connection.execute(
-                "UPDATE verbguard_entries SET place = ? WHERE ident = ? AND token = ?", (place, digest_of(claim.ident), token)
+        def note(rows: _Rows, now: float) -> bool:
+            noted = rows.connection.execute(
+                "UPDATE verbguard_entries SET place = ? WHERE ident = ? AND token = ? AND data IS NULL",
+                (place, digest_of(claim.ident), token),
             )
+            return bool(noted.rowcount)
 
-        self.write(note)
+        return self.write(note)
 
     def close(self) -> None:
         """Close the file. The store may be used again, and opens it then."""
@@ -435,9 +459,17 @@ class AsyncSqliteStore:
         return found
 
     async def claim(self, claim: Claim) -> Outcome:
-        """See Store.claim."""
-        outcome = self.sync.told(claim)
-        return outcome if outcome is not None else await self._write(claiming(claim))
+        """See Store.claim. When it is cancelled, what it wins all the same is let go."""
+        outcome: Outcome | None = self.sync.told(claim)
+        if outcome is not None:
+            return outcome
+
+        def undo(outcome: Outcome) -> Callable[[_Rows, float], Any]:
+            token = outcome.token if isinstance(outcome, Won) else 0
+            return lambda rows, now: transitions.release(rows, claim, token, now) if token else None
+
+        won: Outcome = await self.sync._batches.later(claiming(claim), undo)
+        return won
 
     async def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
@@ -453,7 +485,7 @@ class AsyncSqliteStore:
 
     async def settle(self, claim: Claim, token: int) -> bool:
         """See Transactional.settle."""
-        return await self._write(lambda rows, now: transitions.settle(rows, claim, token, now))
+        return await asyncio.to_thread(self.sync.settle, claim, token)
 
     async def start(self, touch: Touch) -> None:
         """See Store.start."""
@@ -484,7 +516,24 @@ class AsyncSqliteStore:
 
 def claiming(claim: Claim) -> Callable[[_Rows, float], Outcome]:
     """What a claim writes that was not told anything yet."""
-    return lambda rows, now: transitions.claim(rows, claim, now)
+    return lambda rows, now: _claimed(rows, claim, now)
+
+
+def _claimed(rows: _Rows, claim: Claim, now: float) -> Outcome:
+    try:
+        return transitions.claim(rows, claim, now)
+    except Undecided:  # nothing was written yet: the look at what was committed comes before
+        entry = rows.entry(claim.ident)
+        if entry is not None and entry.data is not None:
+            return Done(rows.read(claim.ident, entry.data))
+        return Busy(1.0 if entry is None else max(entry.until - now, 1.0))
+
+
+class Undecided(StoreError):
+    """Somebody has the application's database locked, and may be about to commit the answer that is asked for."""
+
+
+_UNASKED = Entry(0, b"", 0.0)  # that nobody has looked into the application's database
 
 
 class _Written(Exception):
@@ -494,7 +543,7 @@ class _Written(Exception):
 def _unwritten(rows: _Rows, claim: Claim, now: float) -> Outcome | None:
     rows.reads_only = True
     try:
-        return transitions.claim(rows, claim, now)
+        return _claimed(rows, claim, now)
     except _Written:
         return None
 
@@ -505,6 +554,7 @@ class _Rows:
     def __init__(self, connection: sqlite3.Connection, store: SqliteStore) -> None:
         self.connection = connection
         self.reads_only = False
+        self.known: Entry | None = _UNASKED  # what was found in the application's database already
         self._store = store
         self._serial = self._counted = 0
         self._epoch: Epoch | None = None
@@ -554,8 +604,12 @@ class _Rows:
         return self._store.sealer.open(data, digest_of(ident))
 
     def committed(self, ident: bytes) -> Entry | None:
+        return self.looked_up(ident) if self.known is _UNASKED else self.known
+
+    def looked_up(self, ident: bytes, timeout: float = 0.0) -> Entry | None:
+        """See SqliteStore.committed."""
         found = self.connection.execute(_PLACE, (digest_of(ident),)).fetchone()
-        return None if found is None or found[0] is None else self._store.committed(ident, found[0])
+        return None if found is None or found[0] is None else self._store.committed(ident, found[0], timeout)
 
     def generation(self, name: str) -> Generation | None:
         found = self.connection.execute(_GENERATION, (name,)).fetchone()
@@ -620,9 +674,19 @@ def make_tables(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _reading(place: str, timeout: float) -> sqlite3.Connection:
-    uri = f"{Path(place).as_uri()}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+def _beside(place: str) -> sqlite3.Connection:
+    """A connection to an application's database. It only reads, but may write: what a process that was killed has left half
+    done must be rolled back before anything can be read."""
+    mode = "rw" if os.access(place, os.W_OK) else "ro"
+    uri = f"{Path(place).as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False)
+
+
+def _popped(connections: list[sqlite3.Connection]) -> sqlite3.Connection | None:
+    try:
+        return connections.pop()
+    except IndexError:  # also where another thread was quicker
+        return None
 
 
 def _forked(store: SqliteStore | None) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from verbguard.errors import StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
-from verbguard.stores import Store
+from verbguard.stores import Store, Transactional
 
-__all__ = ["Threaded"]
+__all__ = ["Threaded", "TransactionalThreaded"]
 
 _Told = TypeVar("_Told")
 _Asked = ParamSpec("_Asked")
@@ -107,3 +107,22 @@ class Threaded:
         if self._pool is not None and self._pid == os.getpid():
             self._pool.shutdown()
             self._pool = None
+
+
+class TransactionalThreaded(Threaded):
+    """The same for a store whose records applications can commit themselves."""
+
+    def __init__(self, store: Transactional, *, threads: int = 16) -> None:
+        super().__init__(store, threads=threads)
+        self._store = store
+        self.dialect = store.dialect
+        self.answers = store.answers
+        self.sealer = store.sealer
+        self.clock = store.clock
+
+    def __repr__(self) -> str:
+        return f"{self._store!r}.aio"
+
+    async def settle(self, claim: Claim, token: int) -> bool:
+        """See Transactional.settle."""
+        return await self._do(self._store.settle, claim, token)

@@ -114,7 +114,8 @@ def claim(rows: Rows, claim: Claim, now: float) -> Outcome:
     """See Store.claim."""
     entry = rows.entry(claim.ident)
     outcome = None if entry is None else _held(rows, claim, entry, now)
-    if not claim.keyless and type(outcome) not in (Done, Clash):
+    if not claim.keyless and type(outcome) is not Clash:
+        # what was committed with its effect is the result, whatever a run that was thought dead has said
         outcome = _told(rows, claim, rows.committed(claim.ident), now) or outcome
     if outcome is not None:
         return outcome
@@ -192,7 +193,8 @@ def release(rows: Rows, claim: Claim, token: int, now: float) -> bool:
 def settle(rows: Rows, claim: Claim, token: int, now: float) -> bool:
     """See Transactional.settle."""
     committed = rows.committed(claim.ident)
-    if committed is None or committed.data is None or committed.token != token or committed.until <= now:
+    theirs = committed is not None and committed.fingerprint != claim.fingerprint
+    if committed is None or committed.data is None or theirs or committed.until <= now:
         release(rows, claim, token, now)
         return False
     return save(rows, claim, token, committed.data, now)

@@ -1,0 +1,83 @@
+"""A SQLite file that another process keeps locked: nobody waits for long, and no key stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from time import monotonic
+
+import pytest
+from shared.files import fresh_file
+
+from verbguard.errors import StoreError
+from verbguard.records import Claim, Won
+from verbguard.stores.sqlite import SqliteStore
+
+WAIT = 0.3  # seconds that the store waits for a lock
+
+
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    opened = SqliteStore(fresh_file(), timeout=WAIT)
+    opened.health()
+    with closing(opened):
+        yield opened
+
+
+@pytest.fixture
+def other(store: SqliteStore) -> Iterator[sqlite3.Connection]:
+    """Another process, as far as the file is concerned."""
+    with closing(sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)) as opened:
+        yield opened
+
+
+def asked(number: int) -> Claim:
+    return Claim(b"key %d" % number, b"print")
+
+
+def test_callers_wait_together(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """However many wait for a locked file, each waits for one other batch and for its own, not for each of the others."""
+    other.execute("BEGIN IMMEDIATE")
+
+    def ask(number: int) -> float:
+        before = monotonic()
+        with pytest.raises(StoreError, match="locked"):
+            store.claim(asked(number))
+        return monotonic() - before
+
+    with ThreadPoolExecutor(12) as threads:
+        waited = max(threads.map(ask, range(12)))
+    assert waited < 5 * WAIT  # one by one it is twelve times that
+
+
+async def test_a_claim_that_was_not_begun_is_not_made(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """Who is cancelled while the file is locked has claimed nothing when it is free again."""
+    other.execute("BEGIN IMMEDIATE")
+    first = asyncio.create_task(store.aio.claim(asked(1)))
+    while store._batches._jobs or not store._batches._lock.locked():
+        await asyncio.sleep(0.001)  # the writer has taken this one
+    second = asyncio.create_task(store.aio.claim(asked(2)))  # and this one waits
+    await asyncio.sleep(0)
+    for task in (first, second):
+        task.cancel()
+    assert all(isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(first, second, return_exceptions=True))
+    other.execute("COMMIT")
+    await store.aio.health()
+    assert list(store.entries()) == []
+
+
+async def test_a_claim_that_was_made_is_undone(store: SqliteStore) -> None:
+    """Who is cancelled before it hears what it has won leaves the key free."""
+    task = asyncio.create_task(store.aio.claim(asked(1)))
+    await asyncio.sleep(0)
+    deadline = monotonic() + 10
+    while not list(store.entries()):  # nothing is awaited, so that the task cannot hear of it
+        assert monotonic() < deadline
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.aio.health()
+    assert isinstance(await store.aio.claim(asked(1)), Won)
