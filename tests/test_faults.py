@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ import verbguard
 from verbguard import Action, Finding, Replay, StoreError, collection, item
 from verbguard.exchange import Exchange
 from verbguard.plans import Guard
+from verbguard.renewal import renewer
 from verbguard.routes import RouteMap
 from verbguard.rules import CATALOGUE, catalogue
+from verbguard.stores import open as open_store
 from verbguard.stores.memory import MemoryStore
 
 
@@ -391,6 +394,29 @@ def test_a_store_that_lost_a_claim(interface: str) -> None:
     with Stage(interface, store=Forgetful()) as stage:
         assert stage.send("POST", "/items?201", key="k").status == 201
         assert stage.actions("idem-lease-lost") == [Action.OBSERVE]
+
+
+def test_a_renewal_that_comes_after_the_end(tmp_path: Path) -> None:
+    """A renewal on its way while the answer is kept finds no run any more; the client is not told of a lost lease."""
+
+    class Renewed:
+        asynchronous = True
+
+        def __init__(self, store: Any) -> None:
+            self.sync, self._store = store, store.aio
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+        async def save(self, claim: Any, token: int, record: Any) -> bool:
+            kept: bool = await self._store.save(claim, token, record)
+            renewer._renew(self.sync, claim, token)
+            return kept
+
+    with Stage("asgi", store=Renewed(open_store(f"sqlite:///{tmp_path}/store"))) as stage:
+        answer = stage.send("POST", "/items?201", key="k")
+        assert (answer.status, answer.value("idempotency-status")) == (201, None)
+        assert stage.send("POST", "/items?201", key="k").replayed
 
 
 def test_a_full_store(interface: str) -> None:

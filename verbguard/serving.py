@@ -239,8 +239,10 @@ class Serving(Exchange):
     def told(self, kept: bool) -> None:
         """The store has heard of the end of this run."""
         self.told_at = monotonic()
-        if not kept and self.claimed_as is not None:
-            self.claimed_as.lost = True
+        self.let_go()  # a renewal that arrives after the end finds nothing to renew, and must not take that for a lost lease
+        assert self.claimed_as is not None
+        self.claimed_as.lost = not kept
+        if not kept:
             self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
 
     def close_spool(self) -> None:
