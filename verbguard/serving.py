@@ -217,24 +217,29 @@ class Serving(Exchange):
 
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""
-        store, claim, token = self.store, self.claimed_as, self.token
-        assert claim is not None
         self.settled_at = monotonic()
         try:
-            if self.in_transaction:
-                kept = store.settle(claim, token) or True  # what was rolled back was not lost
-            elif record is None:
-                kept = store.release(claim, token)
-            else:
-                try:
-                    kept = store.save(claim, token, record)
-                except ValueError:
-                    kept = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
-                self.saved = kept
-            self.told(kept)
+            self.told(self.end_in(self.store, record))
         except Exception as error:
             self.distrust(error)
+            if self.store.shared:
+                debts.insist(lambda: self.end_in(self.store, record))
         return None
+
+    def end_in(self, store: Any, record: Record | None) -> bool:
+        """Tell a store the end of this run. False when its claim was lost."""
+        claim, token = self.claimed_as, self.token
+        assert claim is not None
+        if self.in_transaction:
+            store.settle(claim, token)
+            return True  # what was rolled back was not lost
+        if record is None:
+            return bool(store.release(claim, token))
+        try:
+            self.saved = store.save(claim, token, record)
+        except ValueError:
+            self.saved = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
+        return self.saved
 
     def told(self, kept: bool) -> None:
         """The store has heard of the end of this run."""

@@ -227,6 +227,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = blocking(store)
+        self.guard.shares = self.store.shared
         self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True
