@@ -1,11 +1,13 @@
-"""What does a stored answer cost, and does a full store make requests slower?
+"""What does a stored answer cost, does a full store make requests slower, and what do large requests and answers take?
 
 Each line fills a store with answers of 1 kB, through the guard, in a process of its own; the floor is the hand-written
 guard of floor.py, which keeps each answer as one bytes object. Then the same requests are timed again with few and with
-many records stored, in one process and taking turns.
+many records stored, in one process and taking turns. Last, real servers get an upload of 64 MiB and give an answer of 10 MiB,
+guarded and not: neither may be held in memory (see streaming.py).
 
-    python benchmarks/memory.py                      # 1,000 and 100,000 records, about a minute
+    python benchmarks/memory.py                      # 1,000 and 100,000 records, about two minutes
     python benchmarks/memory.py --records 1000 20000
+    python benchmarks/memory.py --streams            # only the large requests and answers, half a minute
     python benchmarks/memory.py --gate               # exit status 1 when a goal is missed
 
 How to read it:
@@ -15,6 +17,7 @@ How to read it:
     full       milliseconds of one full collection afterwards, and how many times that of a process with nothing stored
     pause      the longest collection that a request had to wait for while the store filled
     first      microseconds of a first request (claim, application, save) with so many records stored
+    bare, guarded, added    MiB by which one large exchange raises the peak of a server's process, the median of three
 
 After filling, the oldest and the newest request are repeated: a store that dropped them stops the benchmark.
 """
@@ -36,6 +39,7 @@ from typing import Any
 from contenders import policies
 from floor import FloorASGI
 from harness import Contender, Estimate, Goal, Progress, interleave, machine, parser, ratio, report_goals, table
+from streaming import measure as measure_streams
 from traffic import ROWS, ASGIApp, BareASGI, Row, WrongAnswer, run_asgi, serials
 
 ANSWER = json.dumps({"id": 1, "name": "x" * 976}).encode().ljust(1_000)
@@ -151,6 +155,7 @@ def child(task: str, *arguments: object) -> Any:
     return json.loads(answer.stdout)
 
 
+STREAMED = ("peak of a server process, MiB", "bare", "guarded", "added")
 HEAD = ("answers of 1 kB", "records", "bytes", "tracked", "full ms", "x empty", "pause ms", "first us")
 
 
@@ -194,6 +199,7 @@ def main() -> int:
     arguments.add_argument(
         "--records", type=int, nargs="+", default=[1_000, 100_000], help="how many are stored (default: 1000 100000)"
     )
+    arguments.add_argument("--streams", action="store_true", help="only the large requests and answers")
     arguments.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.child:
@@ -205,11 +211,17 @@ def main() -> int:
             sys.exit(f"stopped, since what does not guard cannot be measured: {wrong}")
         return 0
     try:
-        rows, goals = measure(sorted(options.records))
+        rows, goals = ([], []) if options.streams else measure(sorted(options.records))
+        streams, more = measure_streams(Progress())
     except subprocess.CalledProcessError as failed:
         return failed.returncode  # the child has said why
-    print(machine(("verbguard", "starlette", "werkzeug")), end="\n\n")
-    print(table(HEAD, rows))
+    except WrongAnswer as wrong:
+        sys.exit(f"stopped, since what does not guard cannot be measured: {wrong}")
+    print(machine(("verbguard", "starlette", "werkzeug", "uvicorn", "waitress")), end="\n\n")
+    if rows:
+        print(table(HEAD, rows), end="\n\n")
+    print(table(STREAMED, streams))
+    goals += more
     return 0 if report_goals(goals, "goal") or not options.gate else 1
 
 

@@ -413,3 +413,47 @@ def test_the_scripts_204_carries_nothing(parts: Service) -> None:
         assert connection.getresponse().status == 200
     finally:
         connection.close()
+
+
+# -------------------------------------------------------------------------------------------- exactly once, on SQLAlchemy
+@pytest.fixture
+def wallet(tmp_path: Path) -> Path:
+    return tmp_path / "wallet.db"
+
+
+@contextmanager
+def open_wallet(database: Path) -> Iterator[Service]:
+    command = ("uvicorn", "--host=127.0.0.1", "--port=0", "examples.exactly_once:app")
+    with serving(*command, WALLET_DB=str(database)) as service:
+        yield service
+
+
+RENT = {"source": "ada", "target": "bob", "cents": 70_000}
+
+
+def test_a_transfer_happens_once_also_over_a_restart(wallet: Path) -> None:
+    """The same key moves the money once, at one server and at the next; another key finds the account too empty."""
+    with open_wallet(wallet) as service:
+        first, second = (service.ask("POST", "/transfers", RENT, idempotency_key="rent", host="wallet") for _ in range(2))
+        assert (first.status, second.status, first.replayed, second.replayed) == (201, 201, False, True)
+        assert first.headers["location"] == second.headers["location"] == "/transfers/1"
+        assert service.ask("GET", "/transfers/1").data == first.data
+    with open_wallet(wallet) as service:
+        third = service.ask("POST", "/transfers", RENT, idempotency_key="rent", host="wallet")
+        assert (third.status, third.replayed, third.content) == (201, True, first.content)
+        assert service.ask("POST", "/transfers", RENT, idempotency_key="more rent").status == 422
+        assert service.ask("POST", "/transfers", RENT).status == 400
+        balances = [service.ask("GET", f"/accounts/{name}").data["cents"] for name in ("ada", "bob")]
+        assert balances == [30_000, 170_000]
+
+
+def test_the_answer_of_a_transfer_outlives_what_the_guard_knows(wallet: Path) -> None:
+    """The guard's own file is lost, and with it every claim: the answer is in the wallet, so the money stays where it is."""
+    with open_wallet(wallet) as service:
+        first = service.ask("POST", "/transfers", RENT | {"cents": 1}, idempotency_key="gone", host="wallet")
+    for file in wallet.parent.glob("wallet.db.replay*"):
+        file.unlink()
+    with open_wallet(wallet) as service:
+        again = service.ask("POST", "/transfers", RENT | {"cents": 1}, idempotency_key="gone", host="wallet")
+        assert (again.status, again.content, again.replayed) == (201, first.content, True)
+        assert service.ask("GET", "/accounts/ada").data["cents"] == 99_999

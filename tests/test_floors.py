@@ -18,7 +18,7 @@ FLOORS = [
     {"policy"},
     {"rules", "location", "replay", "records", "conditions", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
-    {"asgi", "wsgi", "serving", "awaiting", "loops", "recording", "routers", "stores", "renewal", "spool"}
+    {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
     | {"transactions", "workers"},
     {"doors", "fastapi", "flask", "config", "gateway", "__init__"},
     {"__main__", "cli"},

@@ -60,8 +60,9 @@ def test_the_two_commands_stand_near_the_top() -> None:
 
 
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
-def test_every_block_runs(code: str) -> None:
+def test_every_block_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No code in the README is broken."""
+    monkeypatch.chdir(tmp_path)
     assert run(code)
 
 
@@ -328,6 +329,19 @@ def test_an_answer_that_is_too_large_is_never_run_again() -> None:
     first, second = (client.post("/things", headers={"Idempotency-Key": "large"}) for _ in range(2))
     assert (first.status_code, len(first.data)) == (201, 1_200_000)
     assert (second.status_code, second.get_json()["rule"], len(calls)) == (409, "idem-not-retained", 1)
+
+
+def test_exactly_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One payment for a key, also when the guard's file is lost; its Location is in the record, too."""
+    monkeypatch.chdir(tmp_path)
+    answers = []
+    for _ in range(2):
+        client = run(blocks("Replay")[0])["app"].test_client()
+        answers += [client.post("/payments", headers={"Idempotency-Key": "one"}) for _ in range(2)]
+        for file in tmp_path.glob("replay.db*"):
+            file.unlink()
+    assert [(answer.status_code, answer.data) for answer in answers] == [(201, b'{"id": 1}')] * 4
+    assert client.post("/payments").status_code == 400
 
 
 # ------------------------------------------------------------------------------------------------------ security

@@ -416,6 +416,23 @@ async def test_a_cancelled_caller_harms_nobody(server: RedisServer) -> None:
                     assert isinstance(outcome, Won) and isinstance(again, Busy)
 
 
+async def test_a_cancelled_claim_locks_no_key(store: RedisStore) -> None:
+    """However often it is cancelled, and wherever it is: a cancel scope cancels each await anew."""
+    await store.aio.health()
+    others = asyncio.all_tasks()
+    for steps in range(12):
+        asked = asyncio.create_task(store.aio.claim(keyed(f"k{steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        while not asked.done():
+            asked.cancel()
+            await asyncio.sleep(0)
+        while leaving := asyncio.all_tasks() - others:
+            await asyncio.wait(leaving)
+        if asked.cancelled():
+            assert isinstance(await store.aio.claim(keyed(f"k{steps}")), Won)
+
+
 async def test_a_claim_that_is_asked_again_is_the_same(store: RedisStore) -> None:
     """A client that lost the answer repeats the command: it gets its token, and no other caller does."""
     call = store._commands.claim(keyed())

@@ -550,6 +550,18 @@ def test_renewal_starts_the_lease_anew(store: Store, clock: Clock) -> None:
     win(store, keyed(rerun=True))
 
 
+@pytest.mark.parametrize("path", [ITEM, ITEM.rpartition("/")[0]], ids=["on the target", "above it"])
+def test_a_renewed_run_may_still_write(store: Store, clock: Clock, path: str) -> None:
+    """However long nothing was heard of it, as after a pause of its machine: nothing is replayed that it may have changed."""
+    token = win(store, keyed(path=path))
+    clock.advance(LEASE + WINDOW + 1.0)
+    run(store, put("B"))
+    assert store.renew(keyed(path=path), token)
+    assert not replays(store, put("B"))
+    run(store, put("A"))
+    assert not replays(store, put("A"))
+
+
 def test_a_lost_claim_is_not_renewed(store: Store, clock: Clock) -> None:
     """Neither when another run has it, nor when its answer is saved, nor when it was released."""
     lost = win(store, keyed(rerun=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from blackbox.shops import STORES
 from vectors import ELSEWHERE, REQUIRED, VECTORS
 from vectors.conversation import BARE, GUARD, STRICT, Vector
 from vectors.stage import DOORS, converse
@@ -20,6 +21,14 @@ SCENES = [
 async def test_a_guarded_application_keeps_the_vector(vector: Vector, door: str, profile: str) -> None:
     """Every step of the conversation is answered as the vector says."""
     await converse(vector, door, profile)
+
+
+@pytest.mark.parametrize("store", [name for name in STORES if name != "memory"])
+@pytest.mark.parametrize("door", ["fastapi", "flask"])
+@pytest.mark.parametrize("vector", [vector for vector in VECTORS if vector.number == 108], ids=lambda vector: vector.title)
+async def test_early_data_is_kept_in_no_store(vector: Vector, door: str, store: str) -> None:
+    """Vector 108 on the shared stores: what came in early data is refused, and leaves nothing that a later request meets."""
+    await converse(vector, door, GUARD, STORES[store])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
+import psycopg
 from fastapi import FastAPI
 from flask import Flask
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from verbguard import (
     Profile,
     Replay,
     StoreError,
+    Superseded,
     VerbguardError,
     action,
     collection,
@@ -34,6 +36,7 @@ from verbguard import (
 )
 from verbguard.asgi import GuardMiddleware as AsgiGuard
 from verbguard.config import Config, load, loads
+from verbguard.recording import Current
 from verbguard.records import Claim, Outcome, Record, Touch, Won
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
@@ -186,6 +189,11 @@ class Mine:
 
     def linger(self, touch: Touch) -> None: ...
 
+    def epoch(self) -> None: ...
+
+    def health(self) -> float:
+        return 0.0
+
 
 guard(FastAPI(), store=Mine())
 mine: Store = Mine()
@@ -198,3 +206,26 @@ verbguard.asgi.GuardMiddleware(app)
 verbguard.wsgi.GuardMiddleware(wsgi)
 verbguard.config.loads("")
 verbguard.stores.open("memory://")
+
+# ---- records in the application's transaction
+
+
+def recording(connection: psycopg.Connection) -> None:
+    now = verbguard.current()
+    assert_type(now, Current)
+    assert_type(now.key, bytes)
+    assert_type(now.claimed, bool)
+    now.record_in(connection, 201)
+    now.record_in(connection, 201, {"location": "/a/1"}, "{}")
+    now.record_in(connection, 201, [("location", "/a/1"), ("link", "</a>")], body=b"{}")
+    now.record_in(connection, "201")  # type: ignore[arg-type]
+    now.record_in(connection, 201, {"x-count": 1})  # type: ignore[dict-item]
+    now.record_in(connection, 201, {}, {"id": 1})  # type: ignore[arg-type]
+    now.record_in(connection)  # type: ignore[call-arg]
+
+
+async def recording_later(connection: psycopg.AsyncConnection) -> None:
+    await verbguard.current().record_in(connection, 201, None, b"")
+
+
+superseded: type[VerbguardError] = Superseded

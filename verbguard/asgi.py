@@ -121,6 +121,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
+        self.guard.shares = self.store.shared
         self.serving = _serving_for(self.store)
         self.waiting = 0
         self._pending = True

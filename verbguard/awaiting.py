@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
 from verbguard.loops import in_loop
+from verbguard.outages import FIRST, INSISTING, LONGEST, debts
 from verbguard.records import Claim, Outcome, Record, State, Won
 from verbguard.renewal import renewer
 from verbguard.serving import LOST, Later
@@ -104,7 +106,16 @@ class Awaiting(_Serving):
         epoch = getattr(self.store, "epoch", None)
         return self._say_to_store(epoch()) if epoch is not None else None
 
+    def owe_epoch(self) -> None:
+        blocking = getattr(self.store, "sync", None)
+        if blocking is None:
+            self.guard.owes_epoch = True  # the next request tells it: a thread cannot ask this store
+        else:
+            debts.owe(blocking)
+
     def begin_touch(self) -> Later:
+        if self.away:
+            self.touch = None
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
@@ -150,7 +161,8 @@ class Awaiting(_Serving):
         # is never said. The claim ends behind what lingers, or between them the target would look quiet.
         if not isinstance(error, Exception):
             self._before = self.linger()
-        return self.abandon(error) or self._before
+        later = self.abandon(error)
+        return later if later is not None or self._before is None else asyncio.shield(self._before)
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
@@ -159,23 +171,42 @@ class Awaiting(_Serving):
     async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
         if before is not None:
             await before
-        store, claim, token = self.store, self.claimed_as, self.token
-        assert claim is not None
         try:
             async with asyncio.timeout(PATIENCE):
-                if self.in_transaction:
-                    kept = await store.settle(claim, token) or True
-                elif record is None:
-                    kept = await store.release(claim, token)
-                else:
-                    try:
-                        kept = await store.save(claim, token, record)
-                    except ValueError:
-                        kept = await store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
-                    self.saved = kept
-            self.told(kept)
+                self.told(await self._ended(record))
         except Exception as error:
             self.distrust(error)
+            blocking = getattr(self.store, "sync", None)
+            if blocking is not None:
+                debts.insist(lambda: self.end_in(blocking, record))
+            else:
+                heard(self._insisted(record))
+
+    async def _ended(self, record: Record | None) -> bool:
+        """`end_in`, for a store that must be awaited."""
+        store, claim, token = self.store, self.claimed_as, self.token
+        assert claim is not None
+        if self.in_transaction:
+            await store.settle(claim, token)
+            return True
+        if record is None:
+            return bool(await store.release(claim, token))
+        try:
+            self.saved = await store.save(claim, token, record)
+        except ValueError:
+            self.saved = await store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
+        return self.saved
+
+    async def _insisted(self, record: Record | None) -> None:
+        """Tell the store again until it hears."""
+        pause, end = FIRST, monotonic() + INSISTING
+        while monotonic() < end:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST)
+            with suppress(Exception):
+                async with asyncio.timeout(PATIENCE):
+                    await self._ended(record)
+                return
 
     def _end(self) -> Later:
         later: Later = None

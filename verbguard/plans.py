@@ -61,6 +61,7 @@ class Guard:
                 raise ConfigError(f"observers: {observer!r} is not a callable that takes a finding")
         check_rules("default", self.default)
         self.scope = b""
+        self.shares = False  # whether other processes use the same store
         self.known: frozenset[str] = frozenset()
         self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
         self.owes_epoch = False  # the others who share the store do not know yet that it failed
@@ -96,8 +97,10 @@ class Guard:
         self._kinds = _inferred(routes)
         self._declare(routes)
         self._children = _children(self._kinds)
-        # guards of one app share records where they share a store; those of two apps never do
-        self.scope = sha256("\n".join(sorted(templates)).encode("utf-8", "surrogatepass")).digest()[:8]
+        # Guards of one app share records where they share a store in memory; those of two apps never do. What processes share
+        # is told apart by its prefix, schema or file: a deployment that adds a route must not forget every key.
+        apart = sha256("\n".join(sorted(templates)).encode("utf-8", "surrogatepass")).digest()[:8]
+        self.scope = b"" if self.shares else apart
         self.ages = self.profile is not Profile.OBSERVE and any(kind is not Kind.UNKNOWN for kind, _ in self._kinds.values())
         self._stateful = self._with_state(routes)
         self.shallowest = min([0 if segments is None else len(segments) for segments in self._stateful], default=0)

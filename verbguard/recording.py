@@ -113,7 +113,7 @@ class Current:
         if serving is None or not self.claimed:
             return _soon(False) if awaits else False
         steps = self._steps(connection, serving, status, headers, body)
-        return _awaited(steps, connection) if awaits else _done(steps, connection)
+        return _awaited(steps, connection, serving) if awaits else _done(steps, connection, serving)
 
     def _steps(self, connection: Any, serving: Serving, status: int, headers: Any, body: Any) -> Steps:
         """What to execute or to call, each of which is sent its result."""
@@ -226,11 +226,11 @@ def _measured(record: Record) -> Record:
 # ---- the steps on either kind of connection
 
 
-def _done(steps: Steps, connection: Any) -> bool:
+def _done(steps: Steps, connection: Any, serving: Serving) -> bool:
     """Do each step; what comes of it is sent back."""
     try:
         step = next(steps)
-        execute = executing(connection)
+        execute, serving.driver = executing(connection)
         while True:
             try:
                 came = step() if callable(step) else execute(*step)
@@ -242,13 +242,13 @@ def _done(steps: Steps, connection: Any) -> bool:
         return True
 
 
-async def _awaited(steps: Steps, connection: Any) -> bool:
+async def _awaited(steps: Steps, connection: Any, serving: Serving) -> bool:
     """The same for a connection of asyncio's; what would wait for a file does so on another thread."""
     import asyncio  # whoever has such a connection has it already; a WSGI process may do without
 
     try:
         step = next(steps)
-        execute = await executing_later(connection)
+        execute, serving.driver = await executing_later(connection)
         while True:
             try:
                 came = await asyncio.to_thread(step) if callable(step) else await execute(*step)

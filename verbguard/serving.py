@@ -8,10 +8,12 @@ from typing import Any
 
 from verbguard.exchange import Exchange
 from verbguard.http import Response
+from verbguard.outages import debts
 from verbguard.records import Claim, Record, State
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
+from verbguard.transactions import is_open
 
 __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving"]
 
@@ -39,7 +41,9 @@ class Serving(Exchange):
     settled_at = 0.0  # when nothing was left to record; zero while there is
     told_at = 0.0  # when the store had heard of it
     saved = False
+    away = False  # whether the store has failed during this request
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
+    driver: Any = None  # the connection that this transaction is in
     superseded = False  # whether that transaction may not be committed, since another run of the key was first
 
     def ask(self, content: Any) -> Any:
@@ -64,6 +68,8 @@ class Serving(Exchange):
         if self.mode == "keyless" and monotonic() < guard.trusted_from:
             self.say(replaying.UNPROTECTED, "The replay store failed a moment ago.")
             self.unprotected()
+        if debts.owed:
+            debts.hurry()
         if guard.owes_epoch:
             guard.owes_epoch = False  # one request at a time tries to tell the others
             return self.renew_epoch()
@@ -78,8 +84,14 @@ class Serving(Exchange):
     def distrust(self, error: BaseException) -> None:
         """The store did not do its work."""
         self.guard.trusted_from = monotonic() + self.guard.longest_window
-        self.guard.owes_epoch = self.store.shared
+        self.away = True
+        if self.store.shared:
+            self.owe_epoch()
         self.say(replaying.UNPROTECTED, f"The replay store failed: {error!r}")
+
+    def owe_epoch(self) -> None:
+        """The others who share the store must hear that it may have missed a write."""
+        debts.owe(self.store)
 
     def attempt(self, tell: Callable[..., Any], *arguments: Any) -> bool:
         """Tell the store something that it need not answer; False when that failed."""
@@ -92,6 +104,8 @@ class Serving(Exchange):
 
     def begin_touch(self) -> Later:
         """A request without a claim starts."""
+        if self.away:
+            self.touch = None  # it is covered by the epoch that is owed; to ask again would only take as long again
         if self.touch is not None and not self.token and not self.attempt(self.store.start, self.touch):
             self.touch = None
         return None
@@ -159,9 +173,9 @@ class Serving(Exchange):
         return self.keep(None)
 
     def commit(self) -> Later:
-        """The answer is complete: keep it, or let the claim go. An application's own transaction may still be open: whether it
-        was committed is asked when the application is over (`abandon`)."""
-        if self.token and not self.settled_at and not self.in_transaction:
+        """The answer is complete: keep it, or let the claim go. What will come of a transaction of the application that is
+        still open is asked when the application is over (`abandon`)."""
+        if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
                 record = self.record()
             except Exception:
@@ -203,24 +217,29 @@ class Serving(Exchange):
 
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""
-        store, claim, token = self.store, self.claimed_as, self.token
-        assert claim is not None
         self.settled_at = monotonic()
         try:
-            if self.in_transaction:
-                kept = store.settle(claim, token) or True  # what was rolled back was not lost
-            elif record is None:
-                kept = store.release(claim, token)
-            else:
-                try:
-                    kept = store.save(claim, token, record)
-                except ValueError:
-                    kept = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
-                self.saved = kept
-            self.told(kept)
+            self.told(self.end_in(self.store, record))
         except Exception as error:
             self.distrust(error)
+            if self.store.shared:
+                debts.insist(lambda: self.end_in(self.store, record))
         return None
+
+    def end_in(self, store: Any, record: Record | None) -> bool:
+        """Tell a store the end of this run. False when its claim was lost."""
+        claim, token = self.claimed_as, self.token
+        assert claim is not None
+        if self.in_transaction:
+            store.settle(claim, token)
+            return True  # what was rolled back was not lost
+        if record is None:
+            return bool(store.release(claim, token))
+        try:
+            self.saved = store.save(claim, token, record)
+        except ValueError:
+            self.saved = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
+        return self.saved
 
     def told(self, kept: bool) -> None:
         """The store has heard of the end of this run."""

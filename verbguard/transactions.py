@@ -11,9 +11,21 @@ from typing import Any, NamedTuple
 
 from verbguard.errors import ConfigError
 
-__all__ = ["Execute", "ExecuteLater", "Ran", "dialect_of", "executing", "executing_later", "is_of_asyncio", "sqlstate_of"]
+__all__ = [
+    "Execute",
+    "ExecuteLater",
+    "Ran",
+    "dialect_of",
+    "executing",
+    "executing_later",
+    "is_of_asyncio",
+    "is_open",
+    "sqlstate_of",
+]
 
 Values = Mapping[str, Any]
+
+_IN_TRANSACTION = (1, 2, 3)  # psycopg's ACTIVE, INTRANS and INERROR
 
 
 class Ran(NamedTuple):
@@ -60,16 +72,32 @@ def sqlstate_of(error: BaseException) -> str:
     return str(found or "")
 
 
-def executing(connection: Any) -> Execute:
-    """How a statement with `:name` parameters is executed. Raises ConfigError where it would be committed by itself."""
+def is_open(driver: Any) -> bool:
+    """Whether a driver's connection may still be in its transaction. One that has gone back to its pool may be in another's."""
+    try:
+        if hasattr(driver, "in_transaction"):
+            return bool(driver.in_transaction)
+        if hasattr(driver, "info") and hasattr(driver.info, "transaction_status"):
+            return not driver.closed and driver.info.transaction_status in _IN_TRANSACTION
+    except Exception:  # what is closed says so in many ways
+        return False
+    return True
+
+
+def executing(connection: Any) -> tuple[Execute, Any]:
+    """How a statement with `:name` parameters is executed, and the driver's own connection.
+
+    Raises ConfigError where a statement would be committed by itself.
+    """
     library = library_of(connection)
     if library == "sqlalchemy":
         inner = connection.connection() if hasattr(connection, "get_bind") else connection
-        _must_be_open(inner.connection.driver_connection)
-        return lambda statement, values: _of_alchemy(connection.execute(_text(statement), dict(values)))
+        driver = inner.connection.driver_connection
+        _must_be_open(driver)
+        return lambda statement, values: _of_alchemy(connection.execute(_text(statement), dict(values))), driver
     _must_be_open(connection)
     if library == "psycopg":
-        return lambda statement, values: Ran((), connection.execute(_percent(statement), dict(values)).rowcount)
+        return lambda statement, values: Ran((), connection.execute(_percent(statement), dict(values)).rowcount), connection
 
     def execute(statement: str, values: Values) -> Ran:
         cursor = connection.cursor()
@@ -77,27 +105,28 @@ def executing(connection: Any) -> Execute:
         cursor.execute(statement, dict(values))
         return Ran(cursor.fetchall(), cursor.rowcount)
 
-    return execute
+    return execute, connection
 
 
-async def executing_later(connection: Any) -> ExecuteLater:
+async def executing_later(connection: Any) -> tuple[ExecuteLater, Any]:
     """The same for a connection of asyncio's."""
     library = library_of(connection)
     if library == "sqlalchemy":
         inner = await connection.connection() if hasattr(connection, "get_bind") else connection
-        _must_be_open(inner.sync_connection.connection.driver_connection)
+        driver = inner.sync_connection.connection.driver_connection
+        _must_be_open(driver)
 
         async def of_alchemy(statement: str, values: Values) -> Ran:
             return _of_alchemy(await connection.execute(_text(statement), dict(values)))
 
-        return of_alchemy
+        return of_alchemy, driver
     _must_be_open(connection)
     if library == "psycopg":
 
         async def of_psycopg(statement: str, values: Values) -> Ran:
             return Ran((), (await connection.execute(_percent(statement), dict(values))).rowcount)
 
-        return of_psycopg
+        return of_psycopg, connection
 
     async def of_aiosqlite(statement: str, values: Values) -> Ran:
         async with connection.cursor() as cursor:
@@ -105,7 +134,7 @@ async def executing_later(connection: Any) -> ExecuteLater:
             await cursor.execute(statement, dict(values))
             return Ran(list(await cursor.fetchall()), cursor.rowcount)
 
-    return of_aiosqlite
+    return of_aiosqlite, connection
 
 
 def _of_alchemy(result: Any) -> Ran:

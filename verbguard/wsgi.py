@@ -24,6 +24,7 @@ from verbguard.rules import Content, Finding
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store, blocking
+from verbguard.transactions import is_open
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -226,6 +227,7 @@ class GuardMiddleware:
         self.app = app
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = blocking(store)
+        self.guard.shares = self.store.shared
         self._router = router or router_of(app)
         self.waiting = 0
         self._pending = True
@@ -722,7 +724,7 @@ class _Serving(Serving):
         out = self.passed(piece, not last)
         if self._head is not None and self.holding is Content.NONE and self.replaced is None:
             self._send_head()
-        if last and not self.in_transaction:  # which the app may close only when it is read to its end
+        if last and not (self.in_transaction and is_open(self.driver)):  # then the app ends it when it is read to its end
             self.commit()
             self._end()
         if out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 __all__ = ["fresh_file"]
 
 _FOLDER = TemporaryDirectory(prefix="verbguard-tests-")
+atexit.register(_FOLDER.cleanup)
 _NUMBERS = count(1)
 
 

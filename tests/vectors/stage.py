@@ -91,6 +91,7 @@ class Stage:
     vector: Vector
     door: Door
     profile: str | None  # None: nobody guards
+    kept_in: Callable[[Clock], Any] = ObservedStore
     clock: Clock = field(default_factory=Clock)
     findings: list[Any] = field(default_factory=list)
     answers: dict[int, Reply] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Stage:
         return self.door.compressed(served) if self.vector.compress == "outside" else served
 
     def guarded(self) -> Any:
-        self.store = ObservedStore(self.clock)
+        self.store = self.kept_in(self.clock)
         options = {
             "policies": policies(self.vector.policies, self.app),
             "profile": self.profile,
@@ -211,6 +212,6 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def converse(vector: Vector, door: str, profile: str | None) -> None:
+async def converse(vector: Vector, door: str, profile: str | None, kept_in: Callable[[Clock], Any] = ObservedStore) -> None:
     """Run a vector through a door in a profile; None is the application with nobody guarding it."""
-    await Stage(vector, DOORS[door], profile).play()
+    await Stage(vector, DOORS[door], profile, kept_in).play()

@@ -335,6 +335,7 @@ CREATE OR REPLACE FUNCTION [v]renew(
 DECLARE
     moment double precision := [v]now(p_at);
     believed double precision;
+    forgotten bytea[];
 BEGIN
     UPDATE [p]verbguard_entries SET until = moment + p_lease, dies = moment + p_lease + p_keep
     WHERE ident = p_ident AND token = p_token AND data IS NULL;
@@ -347,7 +348,17 @@ BEGIN
         WHERE name = ANY (p_names) AND stripe = p_token % [stripes] ORDER BY name FOR UPDATE;
         UPDATE [p]verbguard_generations
         SET runs = runs || jsonb_build_object(p_token, believed), until = greatest(until, believed)
-        WHERE name = ANY (p_names) AND stripe = p_token % [stripes] AND runs ? p_token::text;
+        WHERE name = ANY (p_names) AND stripe = p_token % [stripes] AND (runs ->> p_token::text)::float8 > moment;
+        -- silent for so long that it was believed to be over, and it is not: a new event
+        SELECT array_agg(name ORDER BY name) INTO forgotten FROM unnest(p_names) AS name WHERE NOT EXISTS (
+            SELECT FROM [p]verbguard_generations AS g
+            WHERE g.name = name.name AND stripe = p_token % [stripes] AND (runs ->> p_token::text)::float8 > moment
+        );
+        IF forgotten IS NOT NULL THEN
+            PERFORM [v]begin(forgotten, p_token, believed, moment, span) FROM [p]verbguard_epoch;
+            UPDATE [p]verbguard_generations SET event = nextval('[p]verbguard_serial')
+            WHERE name = ANY (forgotten) AND stripe = p_token % [stripes];
+        END IF;
     END IF;
     RETURN true;
 END $$;

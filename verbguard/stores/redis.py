@@ -178,6 +178,7 @@ class AsyncRedisStore:
 
     def _prepare(self, make: Callable[[], Any], prefix: str, keys: Sequence[str], timeout: float) -> None:
         self.sync: RedisStore | None = None
+        self._leaving: set[asyncio.Task[None]] = set()  # claims that nobody waits for any more
         self._given = False
         self._make = make
         self._timeout = timeout
@@ -196,7 +197,11 @@ class AsyncRedisStore:
         try:
             return self._commands.outcome(claim, await self._run(call))
         except asyncio.CancelledError:
-            await self._withdraw(claim, call)
+            # a task of its own: a cancel scope cancels each await anew
+            leaving = asyncio.get_running_loop().create_task(self._withdraw(claim, call))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
             raise
 
     async def _withdraw(self, claim: Claim, call: Call) -> None:

@@ -237,13 +237,18 @@ if held[1] ~= token or held[2] then return {last, 0} end
 call('HSET', entry, 'until', now + lease)
 expire(entry, lease + keep)
 local believed = now + lease + window
+local event
 for place = 3, 2 + touched do
   local key = KEYS[place]
   local found = call('ZMSCORE', key, token, 'u')
-  if found[1] then
+  if found[1] and tonumber(found[1]) > now then
     local forgotten = math.max(-tonumber(found[2]), believed)
     call('ZADD', key, -forgotten, 'u', believed, token)
     expire(key, forgotten - now)
+  else
+    -- silent for so long that it was believed to be over, and it is not
+    event = event or serial()
+    age(key, event, token, believed)
   end
 end
 return {last, 1}

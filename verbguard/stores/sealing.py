@@ -81,6 +81,8 @@ class Sealer:
                 return Record.unpack(data)
             except ValueError:  # written by a later version
                 return Record(0, [], b"", State.SEALED)
+        if len(data) < _HEAD.size:  # what somebody made of it is no answer, and no failure of the store either
+            return Record(0, [], b"", State.SEALED)
         _, _, status, key, nonce = _HEAD.unpack_from(data)
         cipher = self._ciphers.get(key)
         try:

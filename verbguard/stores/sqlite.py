@@ -253,7 +253,8 @@ class SqliteStore:
                 rows.ended()
                 rows.connection.execute("COMMIT")
             except BaseException:
-                rows.connection.execute("ROLLBACK")
+                if rows.connection.in_transaction:  # SQLite ends it itself where the disk is full
+                    rows.connection.execute("ROLLBACK")
                 raise
             return found
         except sqlite3.Error as error:
@@ -590,7 +591,7 @@ class _Rows:
                 claim.principal,
                 key_digest(claim.key),
                 claim.method,
-                claim.path,
+                _text(claim.path),
                 status,
                 size,
                 entry.data,
@@ -612,7 +613,7 @@ class _Rows:
         return None if found is None or found[0] is None else self._store.committed(ident, found[0], timeout)
 
     def generation(self, name: str) -> Generation | None:
-        found = self.connection.execute(_GENERATION, (name,)).fetchone()
+        found = self.connection.execute(_GENERATION, (_text(name),)).fetchone()
         if found is None:
             return None
         event, runs, until = found
@@ -620,7 +621,7 @@ class _Rows:
 
     def age(self, name: str, generation: Generation) -> None:
         runs = json.dumps(generation.runs) if generation.runs else ""
-        self.connection.execute(_AGE, (name, generation.event, runs, generation.until))
+        self.connection.execute(_AGE, (_text(name), generation.event, runs, generation.until))
 
     def serial(self) -> int:
         if self.reads_only:
@@ -662,6 +663,11 @@ def _kept(row: tuple[Any, ...], now: float) -> Kept:
     )
 
 
+def _text(path: str) -> str:
+    """A path as SQLite takes it, also one that holds what no text does: a server may hand over the bytes of any client."""
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+
+
 def make_tables(connection: sqlite3.Connection) -> None:
     """Create what is missing; several processes may do so at once."""
     connection.execute("BEGIN IMMEDIATE")
@@ -670,7 +676,8 @@ def make_tables(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -208,10 +208,17 @@ def renew(rows: Rows, claim: Claim, token: int, now: float) -> bool:
     rows.put(claim, entry._replace(until=now + claim.lease))
     if claim.touch is not None:
         until = now + claim.lease + rows.era().window
-        for name in _names(claim.touch):
+        event = 0
+        for name in sorted(set(_names(claim.touch))):
             known = rows.generation(name)
-            if known is not None and token in known.runs:
+            if known is not None and known.runs.get(token, 0.0) > now:
                 rows.age(name, Generation(known.event, {**known.runs, token: until}, max(known.until, until)))
+                continue
+            # It was silent for so long that it was believed to be over, and it is not: what was seen meanwhile counts no more.
+            event = event or rows.serial()
+            runs = {} if known is None else known.runs
+            over = max(now + 2 * rows.era().window, until, 0.0 if known is None else known.until)
+            rows.age(name, Generation(event, {**runs, token: until}, over))
     return True
 
 

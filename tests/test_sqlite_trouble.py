@@ -1,4 +1,4 @@
-"""A SQLite file that another process keeps locked: nobody waits for long, and no key stays behind."""
+"""A SQLite file in trouble: another process keeps it locked, its disk is full, somebody has changed what is in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from shared.files import fresh_file
 
 from verbguard.errors import StoreError
-from verbguard.records import Claim, Won
+from verbguard.records import Claim, Done, Record, State, Won, whole
 from verbguard.stores.sqlite import SqliteStore
 
 WAIT = 0.3  # seconds that the store waits for a lock
@@ -81,3 +81,42 @@ async def test_a_claim_that_was_made_is_undone(store: SqliteStore) -> None:
         await task
     await store.aio.health()
     assert isinstance(await store.aio.claim(asked(1)), Won)
+
+
+def test_a_full_disk_is_told(store: SqliteStore) -> None:
+    """SQLite ends a transaction itself that finds no room: what is raised is why, and the store goes on when there is room."""
+    claim = asked(1)
+    won = store.claim(claim)
+    assert isinstance(won, Won)
+    assert store._writer is not None
+    connection = store._writer.connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+    with pytest.raises(StoreError, match="full"):
+        store.save(claim, won.token, Record(200, [], bytes(1 << 20)))
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert store.save(claim, won.token, Record(200, [], b"small"))
+
+
+def test_any_path(store: SqliteStore) -> None:
+    """A path that holds what no text does is a path like another."""
+    path = "/items/\udc80"
+    claim = Claim(b"key", b"print", whole(path), True, True, 10.0, 30.0, b"", b"", "PUT", path)
+    won = store.claim(claim)
+    assert isinstance(won, Won)
+    assert store.save(claim, won.token, Record(200, [], b""))
+    assert isinstance(store.claim(claim), Done)
+    store.bump(whole(path))
+    assert isinstance(store.claim(claim), Won)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x02", b"\x02" * 19, b"\xff" * 50], ids=repr)
+def test_what_somebody_made_of_an_answer(store: SqliteStore, other: sqlite3.Connection, data: bytes) -> None:
+    """An answer that cannot be read was given all the same: it is no failure of the store, after which the app would run."""
+    won = store.claim(asked(1))
+    assert isinstance(won, Won)
+    store.save(asked(1), won.token, Record(200, [], b""))
+    other.execute("UPDATE verbguard_entries SET data = ?", (data,))
+    outcome = store.claim(asked(1))
+    assert isinstance(outcome, Done)
+    assert outcome.record.state is State.SEALED
