@@ -13,6 +13,7 @@ from soak.wire import Answer, Broken, Line
 
 __all__ = ["Client", "again"]
 
+ARRIVING = 1.0  # seconds in which they come, as not all of them begin at once
 THINKING = 1.0  # seconds at most between two operations
 IMPATIENCE = 0.02  # seconds after which an impatient client hangs up, which is in the middle of most runs
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before another attempt when no server says how long
@@ -38,6 +39,7 @@ class Client:
         """Operation after operation, until the time is over."""
         plan = random.Random(f"pair {self._pair}")
         try:
+            await asyncio.sleep(self._chance.uniform(0.0, ARRIVING))
             while monotonic() < self._until:
                 await self._operations(plan.choice(("POST", "POST", "PATCH", "DELETE", "PUT", "A/B/A", "A/B/A")))
                 await asyncio.sleep(self._chance.uniform(0.0, THINKING))

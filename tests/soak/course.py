@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
+from typing import Any
 
+import verbguard
 from soak.clients import Client, again
 from soak.fleet import Fleet
 from soak.history import History
@@ -41,6 +43,7 @@ class Course:
         settings = {"SOAK_STORE": place.url, "SOAK_LEDGER": str(ledger), "SOAK_BROKEN": self.flaw}
         fleet = Fleet(folder, self.servers, settings)
         try:
+            await asyncio.to_thread(_prepared, place.url)
             await fleet.start()
             await self._happen(fleet, place, history)
             await again(history, fleet.ports, self.later, give_up=monotonic() + GRACE)
@@ -92,3 +95,10 @@ class Course:
                 f"{monotonic() - begun:3.0f} s: {counts['requests']:,} requests, {done:,} operations, "
                 f"{len(history.kills)} kills, {len(history.outages)} restarts of the store"
             )
+
+
+def _prepared(url: str) -> None:
+    """Make what the store needs, as `verbguard store init` does: two hundred clients at once would wait for it too long."""
+    store: Any = verbguard.stores.open(url)
+    store.initialise()
+    store.close()
