@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from soak.places import PLACES
 from soak.wire import Answer
 
 SHORT = Course(seconds=6.0, clients=60, between_kills=1.5, outages=(0.35,), obeys=0.5, later=100)
+STANDSTILL = 180.0  # seconds; a soak that ends by itself takes ten
 CALM = Course(seconds=1.5, clients=40, servers=2, between_kills=60.0, outages=(), obeys=0.5, later=40)
 
 
@@ -23,7 +25,8 @@ CALM = Course(seconds=1.5, clients=40, servers=2, between_kills=60.0, outages=()
 async def test_a_short_soak(kind: str, tmp_path: Path) -> None:
     """Through kills of servers and a restart of the store: no effect twice, no answer lost, no leak, no state untrue."""
     with PLACES[kind](tmp_path) as place:
-        verdict = await SHORT.run(place, tmp_path)
+        async with asyncio.timeout(STANDSTILL):
+            verdict = await SHORT.run(place, tmp_path)
     counts = verdict.counts
     assert verdict.kept, verdict.examples
     assert counts["kills"] >= 1 and counts["restarts"] == (place.restart is not None), counts
@@ -44,7 +47,8 @@ async def test_a_short_soak(kind: str, tmp_path: Path) -> None:
 async def test_a_broken_store_is_seen(flaw: str, promises: list[str], tmp_path: Path) -> None:
     """A soak over a store that breaks a promise says which one, also when nothing else fails."""
     with PLACES["sqlite"](tmp_path) as place:
-        verdict = await replace(CALM, flaw=flaw).run(place, tmp_path)
+        async with asyncio.timeout(STANDSTILL):
+            verdict = await replace(CALM, flaw=flaw).run(place, tmp_path)
     assert not verdict.kept
     assert all(verdict.counts[promise] for promise in promises), verdict.counts
 
