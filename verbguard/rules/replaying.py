@@ -42,7 +42,7 @@ def declare(
 MISSING = declare(
     "idem-key-missing-400",
     "This route needs an Idempotency-Key",
-    """A POST or PATCH without Idempotency-Key, on a route whose policy says that one is required.
+    """A POST, PATCH, PUT or DELETE without Idempotency-Key, on a route whose policy says that one is required.
 
     Why it matters: without a key nobody can tell a second order from a retry of the first, so a client that got no answer
     has to choose between ordering twice and not at all.
