@@ -69,7 +69,7 @@ class Replay:
 
     keyed: bool = True  # honour Idempotency-Key on POST, PATCH, PUT and DELETE
     keyless: bool | None = None  # PUT without a key; None: on for ITEM, SINGLETON and STORE, as their meaning is known
-    required: bool = False  # refuse writes without a key (400), PUT and DELETE too: only where every client was told to send one
+    required: bool = False  # refuse any write without a key (400): only where every client was told to send one
     window: float = 30.0  # how long a keyless answer is replayed: longer than quick retries, short for a state
     keep: float = 86_400.0  # how long a keyed answer is replayed: a day covers a client's retries overnight
     lease: float = 10.0  # how long a claim outlives its last renewal: a crashed process frees the key this soon
