@@ -15,7 +15,8 @@ from shared.files import fresh_file
 
 import verbguard
 from verbguard import Policy, Replay
-from verbguard.outages import debts
+from verbguard.awaiting import heard
+from verbguard.outages import Debts, debts
 from verbguard.stores.sqlite import SqliteStore
 
 PATIENCE = 20.0  # seconds; what is waited for takes a fraction of one
@@ -110,3 +111,38 @@ def test_a_deployment_that_adds_a_route_forgets_no_key(interface: str) -> None:
         new = verbguard.guard(app, policies={**KEYED, "/refunds": Policy(methods={"POST"})}, store=store)
         assert POST[interface](old) == POST[interface](new) == (201, b"run 1")
         assert shop.runs == 1
+
+
+def test_whoever_waits_for_a_word_that_fails_hears_so() -> None:
+    """A word to the store that ends in an error of any kind ends the waiting for it, too."""
+
+    async def fails() -> None:
+        raise RuntimeError("no thread can be started")
+
+    async def waits() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await heard(fails())
+
+    with pytest.raises(RuntimeError, match="no thread"):
+        asyncio.run(waits())
+
+
+def test_an_end_that_can_never_be_told_holds_up_no_other() -> None:
+    """The ends of runs are told in turn, also past one that always fails."""
+    owing, told = Debts(), []
+
+    def never() -> None:
+        raise RuntimeError
+
+    owing.insist(never)
+    owing.insist(lambda: told.append("heard"))
+    until(lambda: told == ["heard"])
+    owing.ends.clear()
+
+
+def test_a_store_of_ones_own_need_not_know_epochs() -> None:
+    """It is owed nothing, and the thread that tells the others lives on."""
+    owing, told = Debts(), []
+    owing.owe(object())  # type: ignore[arg-type]
+    owing.insist(lambda: told.append("heard"))
+    until(lambda: told == ["heard"])

@@ -21,9 +21,8 @@ from verbguard.serving import LOST, Later
 
 __all__ = ["PATIENCE", "Awaiting"]
 
-PATIENCE = (
-    3.0  # seconds for one word to the store, longer than the stores' own bounds: a store that hangs must not hang the app
-)
+# Seconds for one word to the store, longer than the stores' own bounds: one that hangs must not hang the app.
+PATIENCE = 3.0
 
 _TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
 
@@ -47,6 +46,11 @@ async def _telling(job: Coroutine[Any, Any, Any], told: asyncio.Future[Any]) -> 
     except asyncio.CancelledError:
         told.cancel()
         raise
+    except BaseException as error:
+        if told.done():
+            raise
+        told.set_exception(error)  # whoever waits must not wait for ever
+        return
     if not told.done():
         told.set_result(found)
 

@@ -38,7 +38,9 @@ class Debts:
         self._thread: Thread | None = None
 
     def owe(self, store: Store) -> None:
-        """This store may not have heard of something."""
+        """This store may not have heard of something. One of the application's own need not know epochs."""
+        if not hasattr(store, "epoch"):
+            return
         with self._condition:
             if not any(each is store for each in self.owed):
                 self.owed.append(store)
@@ -83,11 +85,12 @@ class Debts:
                 pause = min(pause * 1.5, LONGEST)
 
     def _unheard(self, ends: list[tuple[float, Callable[[], Any]]]) -> list[tuple[float, Callable[[], Any]]]:
-        """Those that the store did not hear now. After the first of them none is tried: each would wait as long."""
+        """Those that the store did not hear now. After the first of them none is tried: each would wait as long. It is the last
+        one of the next time, so that an end that can never be told holds up no other."""
         for place, (_, end) in enumerate(ends):
             if not _told(end):
                 now = monotonic()
-                return [each for each in ends[place:] if each[0] > now]
+                return [each for each in (*ends[place + 1 :], ends[place]) if each[0] > now]
         return []
 
 

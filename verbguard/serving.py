@@ -24,7 +24,6 @@ Later = Awaitable[None] | None  # what a store of asyncio's still has to do; Non
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between looks at a running twin; each is half as long again as the last
 
-
 # Seconds after its answer in which an app that ends has done nothing more: a shared store is spared a round trip for each key.
 AT_ONCE = 0.001
 
@@ -32,8 +31,8 @@ AT_ONCE = 0.001
 class Serving(Exchange):
     """One request on its way through; the adapters add the messages of their interface.
 
-    Each method that tells the store something has done so when it returns; `Distant` has the same ones for stores that must be
-    awaited.
+    Each method that tells the store something has done so when it returns; `Awaiting` has the same ones for stores that must
+    be awaited.
     """
 
     store: Any
