@@ -13,7 +13,7 @@ from verbguard.gateway.fields import answered, forwarded
 from verbguard.gateway.naming import Names
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, header, problem, quoted_path
+from verbguard.http import Headers, Response, problem, quoted_path
 
 __all__ = ["Gateway"]
 
@@ -170,6 +170,8 @@ class _Passing:
         except TimeoutError:
             if not self.gone:
                 raise
+        except OSError:
+            self.gone = True  # as a server says it when something is sent to a client that left
 
     async def _asked(self, method: str, target: bytes, fields: Headers) -> Answer | None:
         """The service's answer; None where there is none and the client has been told."""
