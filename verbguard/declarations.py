@@ -39,7 +39,7 @@ def checked(policies: Any) -> dict[str, Policy]:
             raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
         if not isinstance(policy, Policy):
             raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
-        if method and method not in REGISTERED and method not in policy.methods:
+        if method and method not in REGISTERED and method not in policy.named:
             raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
         check_rules(where, policy)
         found[(method + " " if method else "") + bare(_braces(template))] = policy
