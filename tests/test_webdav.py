@@ -172,3 +172,26 @@ def test_which_resources_a_condition_names(value: bytes, tags: list[bytes] | Non
 def test_no_value_takes_long(value: bytes) -> None:
     """A value that is nonsense to its end is given up after one look at each byte."""
     assert resource_tags(value) is None
+
+
+# ---- names that end in a slash
+
+SLASHES = {
+    "/files/{path:path}/": collection(methods={"GET", "DELETE", "PROPFIND", "MKCOL"}),
+    "/files/{path:path}": Policy(kind="store", methods={"GET", "PUT", "DELETE", "PROPFIND", "MOVE"}),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [("/files/a/", True), ("/files/a/b/", True), ("/files/a", False), ("/files/a/b", False), ("/x/", False)],
+)
+def test_a_slash_at_the_end_tells_a_collection(path: str, refused: bool, reverse: bool) -> None:
+    """Of two templates that match, the one that says more of the path counts, whatever the method and their order."""
+    policies = dict(sorted(SLASHES.items(), reverse=reverse))
+    plan = plan_of(path, "PUT", policies)
+    assert (plan.refused is not None) is refused
+    assert plan.keyless is (not refused and path.startswith("/files"))
+    if refused:
+        assert plan.target.allow == {"GET", "HEAD", "DELETE", "PROPFIND", "MKCOL", "MOVE", "OPTIONS"}
