@@ -82,7 +82,7 @@ def test_a_declared_collection_says_what_it_takes() -> None:
     """PUT on it is refused with an Allow that a DAV client can use."""
     plan = plan_of("/files", "PUT", {"/files": collection(extension="webdav")})
     assert plan.refused is not None
-    assert plan.target.allow == {"GET", "HEAD", "POST", "OPTIONS"} | USUAL
+    assert plan.target.allow == {"GET", "HEAD", "DELETE", "OPTIONS"} | USUAL
 
 
 class _Shown:
@@ -195,3 +195,8 @@ def test_a_slash_at_the_end_tells_a_collection(path: str, refused: bool, reverse
     assert plan.keyless is (not refused and path.startswith("/files"))
     if refused:
         assert plan.target.allow == {"GET", "HEAD", "DELETE", "PROPFIND", "MKCOL", "MOVE", "OPTIONS"}
+
+
+def test_a_collection_of_no_extension_is_as_it_was() -> None:
+    """What a policy adds elsewhere says nothing of a collection of which nothing is shown."""
+    assert plan_of("/files", "PUT", {"/files": collection()}).target.allow == {"GET", "HEAD", "POST", "OPTIONS"}

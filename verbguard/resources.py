@@ -310,7 +310,9 @@ class Resource:
     def _allow(self) -> frozenset[str]:
         allowed = set(self.methods)
         if not allowed and self.kind is Kind.COLLECTION and self.declared:
-            allowed = {"GET", "POST"}.union(*self._shown())  # what the word means, where no route says more
+            # what the word means, where no route says more; POST has no meaning on a DAV collection (RFC 4918 9.5)
+            dav = any(self._inherited(policy).extension == "webdav" for policy in self.policies.values())
+            allowed = {"GET", "DELETE"}.union(*self._shown()) if dav else {"GET", "POST"}
         if not allowed:
             return frozenset()
         allowed.add("OPTIONS")
