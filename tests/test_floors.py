@@ -14,7 +14,7 @@ import verbguard
 PACKAGE = Path(verbguard.__file__).parent
 
 FLOORS = [
-    {"errors", "http", "house", "methods", "routes"},
+    {"errors", "http", "house", "methods", "routes", "webdav"},
     {"policy"},
     {"rules", "location", "replay", "records", "conditions", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},

@@ -181,7 +181,8 @@ class Guard:
         if found is None and self.map is not None:
             routes = self._reached(request)
             if routes:
-                found = self.map.junction(_landing(routes, method), routes)
+                landing = _landing(routes, method) if self.router is not None else _nearest(routes)
+                found = self.map.junction(landing, routes)
         return (found or self.unmapped).plan(method)
 
     def _elsewhere(self, request: Request) -> Plan | None:
@@ -448,6 +449,11 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
     """The routes of the template that a router picks for the method: the first that takes it, else the first of all."""
     first = next((route for route in routes if route.methods is None or method in route.methods), routes[0])
     return [route for route in routes if shape(route.template) == shape(first.template)]
+
+
+def _nearest(routes: Sequence[Route]) -> list[Route]:
+    """The routes of the template that says the most of a path, whatever the method: policies describe resources."""
+    return [route for route in routes if shape(route.template) == shape(routes[0].template)]
 
 
 def _children(kinds: Mapping[Place, tuple[Kind, str]]) -> dict[Place, str]:
