@@ -36,7 +36,7 @@ def _yaml(text: str, name: str) -> Any:
         yaml: Any = import_module("yaml")
     except ModuleNotFoundError:
         raise ConfigError(
-            f"{name}: this is not JSON, and YAML needs PyYAML: pip install pyyaml, or give the document as JSON"
+            f"{name}: this is not JSON, and YAML needs PyYAML: pip install 'verbguard[openapi]', or give the document as JSON"
         ) from None
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -37,7 +37,9 @@ _UNSAID = "\0"  # stands for what no path can tell
 
 
 def _literal(text: str) -> str:
-    return _UNSAID if any(mark in text for mark in "?#{}\0") else unquote(text)
+    plain = unquote(text)
+    # a space parts the method from the template in a policy's key, so that no policy can name such a path
+    return _UNSAID if any(mark in text for mark in "?#{}") or any(mark in plain for mark in "\0 {}") else plain
 
 
 def _parameter(inner: str) -> str | None:
@@ -100,4 +102,6 @@ def _path(url: str, node: Node) -> str:
     except ValueError as error:
         raise node.wrong(f"this is no URL: {error}") from None
     path = unquote(path).strip("/")
+    if " " in path or "{" in path or "}" in path:
+        raise node.wrong("a path with spaces or braces stands before all paths: name the server without it")
     return "/" + path if path else ""
