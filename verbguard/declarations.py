@@ -12,7 +12,7 @@ from verbguard.policy import Policy
 from verbguard.routes import Route, bare
 from verbguard.rules import catalogue
 
-__all__ = ["check_rules", "checked", "declared_routes"]
+__all__ = ["braces", "check_rules", "checked", "declared_routes"]
 
 
 def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
@@ -49,11 +49,11 @@ def checked(policies: Any) -> dict[str, Policy]:
         if method and method not in REGISTERED and method not in policy.named:
             raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
         check_rules(where, policy)
-        found[(method + " " if method else "") + bare(_braces(template))] = policy
+        found[(method + " " if method else "") + bare(braces(template))] = policy
     return found
 
 
-def _braces(template: str) -> str:
+def braces(template: str) -> str:
     """Flask's spelling of a template, `/items/<int:id>`, in braces."""
     return re.sub(
         r"<(?:(path)(?:\([^)]*\))?:|[^<>:]*:)?([^<>]+)>", lambda m: "{" + m[2] + (":path}" if m[1] else "}"), template

@@ -44,6 +44,9 @@ class Guard:
     ) -> None:
         self.profile = word(Profile, profile, "profile")
         self.policies = checked({} if policies is None else policies)
+        self._by_template: dict[str, list[tuple[str, Policy]]] = {}
+        for key, policy in self.policies.items():
+            self._by_template.setdefault(shape(key.rpartition(" ")[2]), []).append((key, policy))
         if default is not None and not isinstance(default, Policy):
             raise ConfigError(f"default = {default!r}: a Policy")
         self.default = default or Policy()
@@ -297,8 +300,7 @@ class Guard:
         return found
 
     def _named(self, template: str) -> list[tuple[str, Policy]]:
-        wanted = shape(template)
-        return [(key, policy) for key, policy in self.policies.items() if shape(key.rpartition(" ")[2]) == wanted]
+        return self._by_template.get(shape(template), [])
 
     def _declared_kind(self, routes: Sequence[Route], template: str) -> Kind | None:
         policies = [*self.policies_of(routes, template).values(), *(policy for _, policy in self._named(template))]
