@@ -127,12 +127,24 @@ class Guard:
             )
         if self.map is None:
             return
+        if not shared and self.profile is not Profile.OBSERVE and self.derives:
+            logger.warning(
+                "preconditions = 'derive': several workers run, and with a store in memory writes take turns only within each; "
+                "give guard() a store that they share"
+            )
         self.find = self._finder()
         resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
         for resource in resources:
             self._tell_refused(resource)
         if self.principal is None and self.profile is not Profile.OBSERVE:
             self._tell_principal(resources if self.map.routes or self.router is not None else [self.unmapped])
+
+    @property
+    def derives(self) -> bool:
+        """Whether any resource's state is known by an internal GET."""
+        assert self.map is not None
+        resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
+        return any(resource.derives for resource in (*resources, self.unmapped))
 
     def _tell_principal(self, resources: Sequence[Resource]) -> None:
         """Whose the records are, where there can be any."""

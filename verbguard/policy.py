@@ -81,6 +81,7 @@ class Replay:
     max_response: int = 1 << 20  # answers above this are not kept, only that they happened
     authorize: Callable[[Any], Any] | None = None  # asked before each replay: a replay skips the handler's own checks
     fingerprint: Literal["bytes", "json"] = "bytes"  # json: members in another order are the same request
+    verify: Literal["etag"] | None = None  # etag: a keyless answer is replayed only while the target's ETag is still the same
     release: Collection[int] = frozenset()  # further statuses after which the same key may run again
 
     def __post_init__(self) -> None:
@@ -107,6 +108,7 @@ class Replay:
             ("on_error", ("keep", "release", None)),
             ("after_crash", ("unknown", "rerun")),
             ("fingerprint", ("bytes", "json")),
+            ("verify", ("etag", None)),
         ):
             if getattr(self, name) not in words:
                 known = [each for each in words if each]
@@ -117,6 +119,8 @@ class Replay:
                 raise ConfigError(f"replay.{name} = {hook!r}: a callable that takes the request")
         if self.required and not self.keyed:
             raise ConfigError("replay.required needs replay.keyed")
+        if self.verify and self.keyless is False:
+            raise ConfigError("replay.verify is about answers that are kept without a key: leave out keyless=False")
         object.__setattr__(self, "release", _statuses(self.release, "replay.release"))
 
 
@@ -138,6 +142,7 @@ class Policy:
     identity: str | None = None  # member of a PUT's JSON that must be what the URL says, such as "id"
     require_precondition: bool = False  # refuse PUT, PATCH and DELETE without If-Match or the like (428)
     validator: Callable[[Any], Any] | None = None  # request -> the target's current ETag, a datetime, both, or None
+    preconditions: Literal["derive"] | None = None  # derive: ETags and If-Match for an app that has none, by an internal GET
     challenge: str | None = None  # WWW-Authenticate of a 401 that has none
     upgrade: str | None = None  # Upgrade of a 426 that has none
     retry_after: int | None = None  # seconds: Retry-After of a 429 or 503 that has none
@@ -201,6 +206,10 @@ class Policy:
             raise ConfigError(f"require_precondition = {self.require_precondition!r}: True or False")
         if self.validator is not None and not callable(self.validator):
             raise ConfigError(f"validator = {self.validator!r}: a callable that takes the request")
+        if self.preconditions not in ("derive", None):
+            raise ConfigError(f"preconditions = {self.preconditions!r}: {nearest(str(self.preconditions), ['derive'])}")
+        if self.preconditions and self.validator is not None:
+            raise ConfigError("validator and preconditions = 'derive' are two ways to know the state: use one")
         seconds = self.retry_after
         if seconds is not None and (not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0):
             raise ConfigError(f"retry_after = {seconds!r}: whole seconds")

@@ -124,12 +124,15 @@ class Plan:
         "reruns",
         "roams",
         "scatters",
+        "serialises",
         "states",
         "strict_keys",
         "sweeps",
+        "tags",
         "target",
         "triggers",
         "unsafe",
+        "verifies",
         "watches",
         "window",
     )
@@ -144,7 +147,10 @@ class Plan:
         self.host: Judged | None = None  # asked where a look at the value of Host shows that something is wrong with it
         self.inspections: list[Judged] = []  # what is asked of the request's content
         self._inspected: dict[Layout[Any], tuple[Judged, ...]] = {}
-        self.states: list[Judged] = []  # what is asked of the target's current state, where a policy tells it
+        self.states: list[Judged] = []  # what is asked of the target's current state, where somebody knows it
+        # whether an internal GET tells the state; `observe` adds no requests to those that come
+        derives = policy.preconditions == "derive" and guard.profile is not Profile.OBSERVE
+        known = policy.validator is not None or derives
         self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
         for rule in catalogue().values():
@@ -160,7 +166,7 @@ class Plan:
                     self._decide(rule, action, guard)
             elif rule.when is When.BODY and rule.concerns_method(method):
                 self.inspections.append((rule, action))
-            elif rule.when is When.STATE and policy.validator is not None and self.unsafe and method != "CONNECT":
+            elif rule.when is When.STATE and known and self.unsafe and method != "CONNECT":
                 # conditions of safe methods are the application's: they save content and protect nothing
                 self.states.append((rule, action))
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
@@ -175,6 +181,10 @@ class Plan:
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)
         self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
         self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
+        self.verifies = self.keyless and self.replay.verify is not None
+        self.tags = derives and method in ("GET", "HEAD")  # whether answers get an ETag that is derived from them
+        # one write after the other; a new member of a collection takes no state away from anybody
+        self.serialises = derives and bool(self.states) and (method, target.kind) != ("POST", Kind.COLLECTION)
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
         self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
         self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
@@ -193,7 +203,7 @@ class Plan:
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
         searched = any(rule.fields is None for rule, _ in self.triggers) or bool(self.inspections)
-        self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
+        self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched or self.tags) and method not in (
             "HEAD",
             "OPTIONS",
             "TRACE",
@@ -284,6 +294,7 @@ class Resource:
         "_guard",
         "allow",
         "declared",
+        "derives",
         "exact",
         "kind",
         "methods",
@@ -300,6 +311,8 @@ class Resource:
         self.routes = routes
         self.template = template or bare(routes[0].template)
         self.policies = guard.policies_of(routes, self.template)
+        # a state that is derived for one method is the state of the resource, or no GET would show the ETag that a PUT names
+        self.derives = any(policy.preconditions == "derive" for policy in self.policies.values())
         self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
         self.methods = _methods(reached, self._shown())
         self.passes = bool(routes) and routes[0].guarded
@@ -349,10 +362,13 @@ class Resource:
         )
 
     def _policy(self, method: str) -> Policy:
-        return self._inherited(self.policies.get(method, self.policies[""]))
+        policy = self.policies.get(method, self.policies[""])
+        if self.derives and policy.validator is None:
+            policy = replace(policy, preconditions="derive")
+        return self._inherited(policy)
 
     def _inherited(self, policy: Policy) -> Policy:
-        """The project's house table and extension hold wherever a route does not say another."""
+        """What is promised for a method. The project's house table and extension hold wherever a route does not say another."""
         default = self._guard.default
         if policy.extension is None and default.extension is not None:
             policy = replace(policy, extension=default.extension)
