@@ -7,11 +7,14 @@ is sent byte for byte.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import Payload
 from multidict import CIMultiDict, istr
 from yarl import URL
@@ -71,7 +74,7 @@ class AiohttpUpstream:
         if self._session is None or self._loop is not loop:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE),
+                connector=_connector(self._connections),
                 request_class=_Request,
                 ws_response_class=_Handshaken,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -159,6 +162,53 @@ def _fields(headers: Headers) -> CIMultiDict[str]:
     except ValueError:
         raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
     return fields
+
+
+_LONG = re.compile(rb"\n(?:content-length:[ \t]*[1-9]|transfer-encoding:)", re.IGNORECASE)  # content will follow a 204
+
+
+def _connector(connections: int) -> aiohttp.TCPConnector:
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE)
+    connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+    return connector
+
+
+class _Connection(ResponseHandler):
+    """A connection to a service that may send content where none belongs: with its answer to HEAD, with 204 or with 304.
+
+    What follows the head of such an answer is no answer to the next request. It may follow late, so that after a HEAD, which
+    old scripts answer as a GET, the connection is not used again.
+    """
+
+    _status = b""  # of the head that is coming in
+    _bare: bool | None = None  # whether nothing may follow this head; None until it begins
+    _seen = b""  # the end of what has come of it
+
+    def set_response_params(self, **given: Any) -> None:
+        """A request is about to be sent."""
+        self._bare = None
+        super().set_response_params(**given)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of the answer has come."""
+        if self._bare is None and data:
+            self._status, self._seen = data[9:12], b""
+            self._bare = self._skip_payload or self._status in (b"204", b"304")
+        if not self._bare:
+            return super().data_received(data)
+        end = (self._seen + data).find(b"\r\n\r\n")
+        if end < 0:
+            self._seen = (self._seen + data)[-3:]
+            return super().data_received(data)
+        end += 4 - len(self._seen)
+        super().data_received(data[:end])
+        if self._status[:1] == b"1":
+            self._bare = None
+            return self.data_received(data[end:]) if data[end:] else None
+        if self._skip_payload or data[end:] or (self._status == b"204" and _LONG.search(data, 0, end)):
+            self.force_close()
+        self._bare = False  # whatever comes now ends the connection
+        return None
 
 
 class _Patience:
