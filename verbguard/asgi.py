@@ -125,6 +125,7 @@ class GuardMiddleware:
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
         self.guard.shares = self.store.shared
+        self.guard.gateway = bool(getattr(app, "__verbguard_gateway__", False))
         self.serving = _serving_for(self.store)
         self.waiting = 0
         self.turns = Turns(WAITERS)
@@ -365,6 +366,8 @@ class _Serving(Serving):
         if self.plan.tags:
             self._plainly()
         current = Current(self) if self.key else None
+        if self.token and self.guard.gateway:
+            self.scope["verbguard.run"] = self
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -503,6 +506,16 @@ class _Serving(Serving):
             if (later := self.withdraw()) is not None:
                 await later
         return answer
+
+    async def unknown(self, answer: Response) -> None:
+        """A gateway tells the client that nobody knows what the service does with its request.
+
+        What the service answers after all is kept for a retry. Where it answers nothing, the outcome stays unknown.
+        """
+        self.unanswered = True
+        if not self._client_gone:
+            await reply(self.send_inner, answer)
+            self._client_gone = True
 
     # ---- a state that nobody tells
 

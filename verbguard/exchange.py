@@ -119,8 +119,8 @@ class Exchange(Answering):
                     replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
                 )
         fresh = b"cache-control" in marks and b"no-cache" in marks[b"cache-control"].lower()  # the client asks for execution
-        conditional = self.layout.conditional
-        if plan.keyless and guard.keyless and not fresh and not conditional and not _dotted(self.request.path):
+        contends = self.layout.contends
+        if plan.keyless and guard.keyless and not fresh and not contends and not _dotted(self.request.path):
             principal = self._principal()
             if principal is not None:
                 self.principal = principal

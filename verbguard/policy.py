@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.house import PresetWord, house_table
-from verbguard.methods import METHODS
+from verbguard.methods import EXTENSIONS, METHODS, ExtensionWord
 from verbguard.routes import Kind
 
 __all__ = ["Action", "Policy", "Profile", "Replay", "action", "collection", "guarded", "item", "policy_of", "singleton"]
@@ -131,6 +131,7 @@ class Policy:
     kind: Kind | KindWord | None = None  # None: inferred from the route table
     put: Literal["refuse", "allow"] = "refuse"  # allow: PUT really replaces this whole collection
     methods: Collection[str] = frozenset()  # methods that this route takes although the router does not show them
+    extension: ExtensionWord | None = None  # a kind of server whose methods all pass, such as "webdav"; None: the default's
     # the house table: a preset's name, or method -> its only 2xx and 3xx, and its only 4xx where it names one
     statuses: PresetWord | Mapping[str, Collection[int | str] | str] = field(default_factory=dict)
     replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
@@ -158,7 +159,9 @@ class Policy:
         for field_name in ("rules", "accepts"):
             if not isinstance(getattr(self, field_name), Mapping):
                 raise ConfigError(f"{field_name} = {getattr(self, field_name)!r}: a mapping")
-        put(self, "statuses", house_table(self.statuses, self.methods))
+        if self.extension is not None and self.extension not in list(EXTENSIONS):
+            raise ConfigError(f"extension = {self.extension!r}: {nearest(str(self.extension), EXTENSIONS)}")
+        put(self, "statuses", house_table(self.statuses, self.named))
         self._check_content()
         put(self, "rules", {rule: word(Action, value, f"rules.{rule}") for rule, value in self.rules.items()})
         if isinstance(self.replay, Mapping):
@@ -173,11 +176,25 @@ class Policy:
         """`statuses` as it is kept: method -> the codes that its row names, with presets and wildcards filled in."""
         return cast("Mapping[str, frozenset[int]]", self.statuses)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Every method that the policy speaks of, beside HTTP's own: none of them is refused."""
+        methods = cast("frozenset[str]", self.methods)
+        return methods if self.extension is None else methods | EXTENSIONS[self.extension].methods
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """What the policy adds to Allow: where `methods` names some of the extension's methods, those; else its usual ones."""
+        methods = cast("frozenset[str]", self.methods)
+        if self.extension is None or methods & EXTENSIONS[self.extension].methods:
+            return methods
+        return methods | EXTENSIONS[self.extension].usual
+
     def _check_content(self) -> None:
         put = object.__setattr__
         put(self, "accepts", {method: tuple(_texts(types, f"accepts.{method}")) for method, types in self.accepts.items()})
         for method in self.accepts:
-            if method not in METHODS and method not in self.methods:
+            if method not in METHODS and method not in self.named:
                 raise ConfigError(f"accepts.{method}: {nearest(method, METHODS)}")
         if self.codings is not None:
             put(self, "codings", tuple(_texts(self.codings, "codings")))

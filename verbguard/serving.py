@@ -44,6 +44,8 @@ class Serving(Exchange):
     away = False  # whether the store has failed during this request
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
     driver: Any = None  # the connection that this transaction is in
+    spared = False  # whether a gateway knows that its service never got the request
+    unanswered = False  # whether the client was told that nobody knows what became of it
     turn = ""  # the target that no other request may write to meanwhile, where its policy wants that
     lease: Claim | None = None  # the same turn among the processes that share the store
     lease_token = 0
@@ -176,6 +178,10 @@ class Serving(Exchange):
         """Renew a lease no longer."""
         renewer.held.pop(claim, None)
 
+    def not_run(self) -> None:
+        """A gateway's service never got the request: whatever the gateway answers, the key may be used again."""
+        self.spared = True
+
     def withdraw(self) -> Later:
         """The app will not run after all: a claim that was won is given back, so that the same key may try again."""
         if not self.token:
@@ -188,6 +194,7 @@ class Serving(Exchange):
         still open is asked when the application is over (`abandon`)."""
         if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
+                record = None if self.spared else self.record()
                 record = self.record()
                 if self.plan.verifies and self.mode == "keyless":
                     record = self.sighted(record)
@@ -214,6 +221,10 @@ class Serving(Exchange):
     def abandon(self, error: BaseException | None) -> Later:
         """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
         if not self.token:
+            return None
+        if not self.settled_at and self.unanswered:
+            self.let_go()  # the claim ends with its lease, as if this process had died
+            self.settled_at = monotonic()
             return None
         if not self.settled_at:
             return self.keep(self.failed(error is not None and not isinstance(error, Exception)))

@@ -158,8 +158,8 @@ def _required(policy: Policy) -> bool:
 
 
 def _wanted(request: Request, target: Target) -> Finding | None:
-    if not _unconditional(request):
-        return None
+    if not _unconditional(request) or (target.policy.extension == "webdav" and request.get(b"if") is not None):
+        return None  # WebDAV's If is a condition as well: it names the lock that the client holds, or an entity tag
     detail = (
         f"This {target.method} must say which state it replaces: send If-Match with the ETag of your last GET"
         f"{', or If-None-Match: * to create' if target.method == 'PUT' else ''}."
@@ -186,7 +186,8 @@ def put_conditional_required(request: Request, target: Target) -> Finding | None
     Why it matters: without a condition the last writer wins, and nobody hears that a change was lost. A server that knows
     this can insist: 428 tells the client to read first and to send back the ETag that it got.
     What the guard does: nothing by itself. With `require_precondition=True` on a route, such a PUT is 428 with
-    `Cache-Control: no-store` before its content is read; a condition that nobody can read counts as none. `observe` only tells.
+    `Cache-Control: no-store` before its content is read; a condition that nobody can read counts as none. With
+    `extension="webdav"` the `If` of a client that holds a lock is one. `observe` only tells.
     How to fix it: the client sends `If-Match: "..."`, or `If-None-Match: *` to create. The answers to GET must carry an ETag:
     `response.headers["ETag"]` in FastAPI, `response.set_etag(...)` in Flask; and `validator` lets the guard compare.
     When to switch it off: leave `require_precondition` alone where clients cannot send conditions.
