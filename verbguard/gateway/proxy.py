@@ -12,7 +12,8 @@ from verbguard.errors import ConfigError
 from verbguard.gateway.fields import answered, forwarded
 from verbguard.gateway.naming import Names
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
-from verbguard.http import Headers, Response, problem, quoted_path
+from verbguard.gateway.websockets import hand_over
+from verbguard.http import Headers, Response, header, problem, quoted_path
 
 __all__ = ["Gateway"]
 
@@ -84,6 +85,9 @@ class Gateway:
             await self._forward(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
+        elif kind == "websocket":
+            fields = self._fields(scope, header(scope["headers"], b"host"))
+            await hand_over(self.client, scope, receive, send, target_of(scope), fields)
         else:
             raise NotImplementedError(f"a gateway has no answer to {kind!r}")
 
