@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from verbguard.http import HOP_BY_HOP, Headers, header
 
-__all__ = ["Origin", "answered", "authority", "forwarded", "origin_of"]
+__all__ = ["COUNTED", "Origin", "answered", "authority", "counted_down", "forwarded", "forwards_left", "origin_of"]
 
 # What a gateway writes itself, or answers for, beside the fields of the connection.
 _OWN_REQUEST = HOP_BY_HOP | {b"host", b"proxy-authorization"}
@@ -72,6 +72,25 @@ def forwarded(headers: Headers, *, version: str, host: bytes | None, client: str
         found.append((b"x-forwarded-proto", proto))
     _append(found, b"forwarded", b";".join(told))
     return found
+
+
+# "Each recipient of a TRACE or OPTIONS request that contains a Max-Forwards header field MUST check and update its value",
+# RFC 9110 7.6.2
+COUNTED = frozenset(["OPTIONS", "TRACE"])
+
+
+def forwards_left(headers: Headers) -> int | None:
+    """What Max-Forwards says; None where it says nothing that counts."""
+    value = header(headers, b"max-forwards")
+    return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
+
+
+def counted_down(headers: Headers) -> Headers:
+    """The fields of a request that is forwarded once more, of those that are counted."""
+    left = forwards_left(headers)
+    if left is None:
+        return headers
+    return [(name, b"%d" % (left - 1)) if name == b"max-forwards" else (name, value) for name, value in headers]
 
 
 def _quotable(value: bytes) -> bool:

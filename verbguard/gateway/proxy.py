@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from verbguard.errors import ConfigError
-from verbguard.gateway.fields import answered, forwarded
+from verbguard.gateway.fields import COUNTED, answered, counted_down, forwarded, forwards_left
 from verbguard.gateway.naming import Names
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
 from verbguard.http import Headers, Response, header, problem, quoted_path
+from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
 
@@ -110,6 +111,8 @@ class Gateway:
         head = _Head(scope["headers"])
         refusal = _refused(method, scope, head)
         if refusal is not None:
+            if (claim := scope.get("verbguard.run")) is not None:
+                claim.not_run()
             return await _reply(send, refusal)
         content = await _content(head, receive)
         if content is not None and content.gone:
@@ -131,6 +134,8 @@ class Gateway:
             scheme=scope.get("scheme", "http"),
             trusted=self.trusted,
         )
+        if scope.get("method") in COUNTED:
+            found = counted_down(found)
         found.insert(0, (b"host", self.names.host_for(host)))
         return self.names.inward(found, host)
 
@@ -279,15 +284,21 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
         return problem("method-case-sensitive", "Methods are case-sensitive", 501, "This gateway knows only upper case.")
-    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1"):
-        detail = "Host is missing." if not head.hosts else "Host is repeated."
+    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
+        detail = "Host is missing." if not head.hosts else "Host is repeated, or no host."
         return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
-    if head.chunked and head.length is not None:
-        headers = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    if head.coded and head.length is not None:
         detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
-        return problem("framing-cl-te", "Two framing fields", 400, detail, headers)
-    if scope["path"] == "*":
-        # The question is about the server that the client is connected with, which is this one.
+        return problem("framing-cl-te", "Two framing fields", 400, detail, closing)
+    if head.coded and not head.chunked:
+        # "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501",
+        # RFC 9112 6.1. What a server has decoded is passed on as chunked, and would lose the other coding.
+        return problem("framing-cl-te", "A transfer coding that is not known", 501, "This gateway knows only chunked.", closing)
+    if scope["path"] == "*" or method in COUNTED and forwards_left(scope["headers"]) == 0:
+        # The question is about the server that the client is connected with, or comes no further than here.
+        if method == "TRACE":
+            return problem("trace-off", "TRACE is not implemented", 501, "This gateway does not echo requests.")
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
     return None
 
@@ -295,13 +306,13 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "expects", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "host", "hosts", "length")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
         self.hosts = 0
         self.length: int | None = None
-        self.chunked = self.expects = False
+        self.coded = self.chunked = self.expects = False
         for name, value in headers:
             if name == b"host":
                 self.host = value
@@ -309,7 +320,8 @@ class _Head:
             elif name == b"content-length":
                 self.length = int(value) if value.isdigit() else 0
             elif name == b"transfer-encoding":
-                self.chunked = True
+                self.chunked = not self.coded and value.strip().lower() == b"chunked"
+                self.coded = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
 
