@@ -18,7 +18,9 @@ WANTED = json.loads(os.environ["GATEWAY"])
 POLICIES = {
     "/items": collection(location="/items/{id}", methods=frozenset({"GET", "POST"})),
     "/items/{id}": item(methods=frozenset({"GET", "PUT", "PATCH", "DELETE"})),
-    "/known": Policy(methods=frozenset({"GET", "POST"})),
+    "/known": Policy(
+        methods=frozenset({"GET", "POST"}), rules={"method-not-allowed-405": "reject", "method-unknown-501": "reject"}
+    ),
 }
 
 app = verbguard.guard(

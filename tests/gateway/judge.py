@@ -32,6 +32,7 @@ class Gets:
     next    it is answered on the same connection, in step
     close   the answer says that it closes, and it does
     either  one of the two: the server may choose
+    end     the server closes without having said so
     cut     the answer breaks off, so that nobody can take it for whole
     """
 
@@ -180,7 +181,7 @@ def follows(then: str, answer: Answer, connection: Connection) -> list[str]:
         then = "close" if answer.closes else "next"
     if answer.closes != (then == "close"):
         return [f"client: expected {then} after the answer, its Connection is {answer.all('connection')}"]
-    if then == "close":
+    if then in ("close", "end"):
         rest = connection.rest()
         return [f"client: expected the end, got {rest[:80]!r}"] if rest else []
     try:

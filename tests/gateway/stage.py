@@ -15,9 +15,9 @@ from gateway.upstream import PATIENCE, Part, Script, Upstream
 
 # As `verbguard serve` starts them: what the upstream says of itself is passed on, and the server adds nothing of its own.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "uvicorn-httptools": ("--no-server-header", "--no-date-header"),
-    "uvicorn-h11": ("--no-server-header", "--no-date-header"),
-    "hypercorn": (),
+    "uvicorn-httptools": ("--no-server-header", "--no-date-header", "--no-proxy-headers"),
+    "uvicorn-h11": ("--no-server-header", "--no-date-header", "--no-proxy-headers"),
+    "hypercorn": ("--config=python:gateway.hypercorn_settings",),
 }
 SERVERS = tuple(OPTIONS)
 

@@ -274,7 +274,7 @@ def test_a_slow_upstream_holds_the_client_back(gate: Gate) -> None:
     """Nor does it take in an upload that its upstream does not take out."""
     part = gate.plays(lambda talk: talk.until_left_unread())
     with gate.connect() as connection:
-        connection.send(naming(ask("POST /x", f"Content-Length: {MANY}"), part))
+        connection.send(naming(ask("POST /x", f"Content-Length: {MANY}", content=b"first"), part))
         part.wait(part.reached)
         assert pours(connection.socket, MANY)
 
