@@ -2,6 +2,7 @@
 
     profile = "guard"
     store = "memory://"
+    openapi = "api.yaml"              # a document of the service, beside this file: what it tells is added to the policies
 
     [default]
     replay = { keep = 3600 }
@@ -36,6 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from verbguard import openapi as documents
 from verbguard.errors import ConfigError, nearest
 from verbguard.policy import Policy, Profile, Replay, build, word
 from verbguard.stores import Store
@@ -43,7 +45,7 @@ from verbguard.stores import open as open_store
 
 __all__ = ["Config", "StoreTable", "load", "loads"]
 
-_FIELDS = ("profile", "store", "default", "policies")
+_FIELDS = ("profile", "store", "default", "policies", "openapi")
 _STORE_FIELDS = ("url", "keys", "keys_env", "create")
 
 
@@ -80,6 +82,7 @@ class Config:
     default: Policy | None = None
     profile: Profile = Profile.GUARD
     store: str | StoreTable | None = None
+    openapi: documents.Knowledge | None = None  # what a document adds; `policies` has it already
 
     def arguments(self) -> dict[str, Any]:
         """For `guard(app, **config.arguments())`: a store that has a table is opened."""
@@ -87,17 +90,20 @@ class Config:
         return {"policies": self.policies, "default": self.default, "profile": self.profile, "store": store}
 
 
-def load(path: str | Path) -> Config:
-    """Read a file. Raises ConfigError for one that cannot be read or meant, naming the file, the route and the field."""
+def load(path: str | Path, *, openapi: str | Path | None = None) -> Config:
+    """Read a file. `openapi` is a document in place of the one that the file names.
+
+    Raises ConfigError for what cannot be read or meant, naming the file, the route and the field.
+    """
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return loads(text, str(path))
+    return loads(text, str(path), openapi=openapi)
 
 
-def loads(text: str, name: str = "verbguard.toml") -> Config:
-    """Read the text of a file; `name` is how errors call it."""
+def loads(text: str, name: str = "verbguard.toml", *, openapi: str | Path | None = None) -> Config:
+    """Read the text of a file; `name` is how errors call it, and the document that it names is looked for beside it."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,13 +112,29 @@ def loads(text: str, name: str = "verbguard.toml") -> Config:
         if key not in _FIELDS:
             raise ConfigError(f"{name}: there is no field {key!r}: {nearest(key, _FIELDS)}")
     policies = _table(tables.get("policies", {}), f"{name}: policies")
+    known = documents.load(openapi) if openapi is not None else _document(tables.get("openapi"), name)
+    if known is not None:
+        policies = known.joined(policies)
     default = tables.get("default")
     return Config(
         policies={key: _policy(value, f"{name}: policies.{key!r}") for key, value in policies.items()},
         default=None if default is None else _policy(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
         store=_store(tables.get("store"), f"{name}: store"),
+        openapi=known,
     )
+
+
+def _document(value: Any, name: str) -> documents.Knowledge | None:
+    """The document that a file names, by a path from the file's own folder."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name}: openapi = {value!r}: the path of an OpenAPI document, such as 'api.yaml'")
+    try:
+        return documents.load(Path(name).parent / value)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: openapi = {value!r}: {error}") from None
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ IMPOSSIBLE: dict[tuple[str, str], Impossible] = {
     ("asgi", "trailers"): Impossible(reason="aiohttp reads trailers and shows them to nobody", gets=FINE),
     ("uvicorn-httptools", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),
     ("uvicorn-h11", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),
+    ("hypercorn", "103 before the answer"): Impossible(reason="hypercorn sends 103 by HTTP/2 only: test_http2.py", gets=FINE),
     ("uvicorn-httptools", "Upgrade to what nobody speaks"): Impossible(
         reason="after Upgrade nothing more is read from the connection", gets=Gets(status=200, content=b"fine", then="end")),
     ("uvicorn-httptools", "a whole URL of an evil host"): Impossible(

@@ -301,3 +301,31 @@ def test_a_chunked_answer_may_be_cut_anywhere(gate: Gate) -> None:
     part = gate.plays(script)
     with gate.connect() as connection:
         assert connection.send(naming(ask("GET /x"), part)).answer().content == b"firstsecondthird"
+
+
+def test_an_answer_that_nobody_asked_for_is_nobodys(gate: Gate) -> None:
+    """What an upstream says while its connection rests is not the answer to the next request on it."""
+
+    def script(talk: Talk) -> None:
+        talk.read()
+        talk.send(FINE)
+        talk.pause()
+        talk.send(said("200 OK", content=b"not yours"))
+        talk.part.left.set()
+
+    part = gate.plays(script)
+    with gate.connect() as connection:
+        assert connection.send(naming(ask("GET /x"), part)).answer().content == b"fine"
+        part.wait(part.reached)
+        part.opened.set()
+        part.wait(part.left)
+        assert [connection.send(ORDINARY).answer().content for _ in range(3)] == [b"ordinary"] * 3
+
+
+def test_an_answer_behind_an_answer_is_nobodys(gate: Gate) -> None:
+    """Two answers to one request: the second is dropped, with its connection."""
+    part = gate.plays(FINE + said("200 OK", content=b"not yours"))
+    with gate.connect() as connection:
+        assert connection.send(naming(ask("GET /x"), part)).answer().content == b"fine"
+        assert [connection.send(ORDINARY).answer().content for _ in range(3)] == [b"ordinary"] * 3
+    assert len(part.seen) == 1

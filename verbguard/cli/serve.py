@@ -35,6 +35,7 @@ A verbguard.toml:
 )
 @target_options
 @click.option("--config", metavar="verbguard.toml", help="Policies, profile and store. Default: what the routes show.")
+@click.option("--openapi", metavar="FILE", help="An OpenAPI document of what shows no routes; the file's own words win.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--profile", type=click.Choice(PROFILES), help="Overrides the profile of the file.")
@@ -49,6 +50,7 @@ def serve(
     factory: bool,
     app_dir: str,
     config: str | None,
+    openapi: str | None,
     host: str,
     port: int,
     profile: str | None,
@@ -64,7 +66,7 @@ def serve(
     """
     if upstream:
         raise Trouble("--upstream comes with the gateway, in a later version. Until then: verbguard serve MODULE:APP")
-    keywords = options(config, profile)
+    keywords = options(config, profile, openapi)
     app = load(target, factory=factory, app_dir=app_dir)
     # A wrong policy is told now, in one line, rather than by the first request.
     if not acting(app, keywords, config).installed:

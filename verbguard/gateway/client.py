@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -16,8 +17,8 @@ from aiohttp.payload import Payload
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from verbguard.gateway.connections import Connector, send_octets
-from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Late, Malformed, Truncated, Unreached
+from verbguard.gateway.connections import Connector, listen, send_octets
+from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
 
 __all__ = ["AiohttpUpstream"]
@@ -42,6 +43,7 @@ class _Names(dict[bytes, istr]):
 
 
 _NAMES = _Names()
+_HINTS: ContextVar[Hints | None] = ContextVar("hints", default=None)  # aiohttp hands a request on without its caller
 _AS_OCTETS = istr(":octets")  # a name that no field has: this head is not UTF-8
 
 
@@ -107,8 +109,11 @@ class AiohttpUpstream:
         headers: Headers,
         content: Content | None = None,
         overdue: Callable[[], float] | None = None,
+        hints: Hints | None = None,
     ) -> Answer:
         """See `Upstream.ask`."""
+        if hints is not None:
+            _HINTS.set(hints)
         url, fields = self._exactly(target, headers)
         patience = _Patience(self.timeout, overdue)
         sent = None if content is None else _Sent(content, patience)
@@ -215,6 +220,8 @@ class _Request(aiohttp.ClientRequest):
         """Send the head, and begin with the content."""
         if self.headers.pop(_AS_OCTETS, None) is not None:
             send_octets(conn)
+        if (hints := _HINTS.get()) is not None:
+            listen(conn, hints)
         return await super().send(conn)
 
     def update_expect_continue(self, expect: bool = False) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-__all__ = ["Connector", "send_octets"]
+from verbguard.gateway.upstream import Hints
+
+__all__ = ["Connector", "listen", "send_octets"]
 
 MOST_INTERIM = 64  # interim answers to one request: a service that works long says 102 every few seconds
 _END = b"\r\n\r\n"
@@ -33,12 +35,13 @@ class Connector(aiohttp.TCPConnector):
 class _Connection(ResponseHandler):
     """One connection; `_answer` is the content of the final answer once its head is here."""
 
+    hints: Hints | None = None  # who hears the links of a 103
     _answer: Any = None
     _interim = 0
 
     def set_response_params(self, **params: Any) -> None:
         """A request is about to be sent."""
-        self._answer = None
+        self._answer = self.hints = None
         self._interim = 0
         super().set_response_params(**params)
 
@@ -53,6 +56,8 @@ class _Connection(ResponseHandler):
                 self.set_exception(aiohttp.ClientPayloadError("interim answers without an end"))
                 self._hang_up()
                 return
+            if message.code == 103 and self.hints is not None:
+                self.hints([value for name, value in message.raw_headers if name.lower() == b"link"])
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
@@ -73,6 +78,11 @@ class _Connection(ResponseHandler):
     def _hang_up(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+
+def listen(connection: Any, hints: Hints) -> None:
+    """Tell of the early hints that come on this connection before the answer to the request that is sent now."""
+    connection.protocol.hints = hints
 
 
 def send_octets(connection: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from verbguard.errors import ConfigError
-from verbguard.gateway.fields import COUNTED, answered, counted_down, forwarded, forwards_left
+from verbguard.gateway.fields import answered, forwarded
 from verbguard.gateway.naming import Names
-from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
+from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, header, problem, quoted_path
+from verbguard.http import Headers, Response, problem, quoted_path
 from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
@@ -30,6 +30,7 @@ _LATE = 504, "The service has not answered in time", "What became of the request
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
+_COUNTED = ("OPTIONS", "TRACE")  # RFC 9110 7.6.2
 _ON_HTTP1 = ("1.1", "1.0")
 
 
@@ -87,7 +88,7 @@ class Gateway:
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket":
-            fields = self._fields(scope, header(scope["headers"], b"host"))
+            fields = self._fields(scope, _Head(scope["headers"]))
             await hand_over(self.client, scope, receive, send, target_of(scope), fields)
         else:
             raise NotImplementedError(f"a gateway has no answer to {kind!r}")
@@ -114,30 +115,31 @@ class Gateway:
             if (claim := scope.get("verbguard.run")) is not None:
                 claim.not_run()
             return await _reply(send, refusal)
-        content = await _content(head, receive)
+        content = await _content(head, scope.get("http_version", "1.1"), receive)
         if content is not None and content.gone:
             return None
         exchange = _Passing(self, scope, receive, send, content)
         try:
-            await exchange.run(method, target_of(scope), self._fields(scope, head.host))
+            await exchange.run(method, target_of(scope), self._fields(scope, head))
         finally:
             exchange.over()
         return None
 
-    def _fields(self, scope: Scope, host: bytes | None) -> Headers:
+    def _fields(self, scope: Scope, head: _Head) -> Headers:
         client = scope.get("client")
         found = forwarded(
             scope["headers"],
             version=scope.get("http_version", "1.1"),
-            host=host,
+            host=head.host,
             client=client[0] if client else "",
             scheme=scope.get("scheme", "http"),
             trusted=self.trusted,
         )
-        if scope.get("method") in COUNTED:
-            found = counted_down(found)
-        found.insert(0, (b"host", self.names.host_for(host)))
-        return self.names.inward(found, host)
+        found.insert(0, (b"host", self.names.host_for(head.host)))
+        if head.hops and scope["method"] in _COUNTED:
+            left = b"max-forwards", b"%d" % (head.hops - 1)
+            found = [left if name == b"max-forwards" else (name, value) for name, value in found]
+        return self.names.inward(found, head.host)
 
 
 class _Passing:
@@ -151,6 +153,7 @@ class _Passing:
         self.content = content
         self.claim: Any = scope.get("verbguard.run")  # what a guard holds for this request, if it holds a claim
         self.told: asyncio.Task[None] | None = None  # the client is told that its answer is late
+        self.hinting: asyncio.Task[None] | None = None  # the early hints on their way to the client
         self.gone = False  # whether the client is away
         self.look: asyncio.TimerHandle | None = None
         self.watch: asyncio.Task[None] | None = None
@@ -171,12 +174,14 @@ class _Passing:
         except TimeoutError:
             if not self.gone:
                 raise
+        except OSError:
+            self.gone = True  # as a server says it when something is sent to a client that left
 
     async def _asked(self, method: str, target: bytes, fields: Headers) -> Answer | None:
         """The service's answer; None where there is none and the client has been told."""
         try:
             overdue = None if self.claim is None else self._overdue
-            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue)
+            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue, self._hints())
         except Forbidden as error:
             await self._tell(400, "The request cannot be forwarded", f"It cannot be passed on unchanged: {error}.", ran=False)
         except Unreached as error:
@@ -194,6 +199,7 @@ class _Passing:
         else:
             if self.told is not None:
                 await self.told
+            await self._hinted()
             if 200 <= answer.status <= 599:
                 return answer
             answer.close()
@@ -213,6 +219,27 @@ class _Passing:
         else:
             self.claim.not_run()
             await _reply(self.send, answer)
+
+    def _hints(self) -> Hints | None:
+        """Where early hints go; None where the server or its client does not take them (RFC 9110 15.2)."""
+        scope = self.scope
+        if "http.response.early_hint" not in (scope.get("extensions") or ()) or scope.get("http_version") == "1.0":
+            return None
+        return self._hint
+
+    def _hint(self, links: list[bytes]) -> None:
+        message = {"type": "http.response.early_hint", "links": links}
+        self.hinting = asyncio.get_running_loop().create_task(self._say_hint(message, self.hinting))
+
+    async def _say_hint(self, message: Message, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        await self.send(message)
+
+    async def _hinted(self) -> None:
+        """The answer comes behind all hints."""
+        if self.hinting is not None:
+            await self.hinting
 
     def _overdue(self) -> float:
         """The client is told that the answer is late; for its retry the answer is still wanted."""
@@ -295,23 +322,26 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
         # "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501",
         # RFC 9112 6.1. What a server has decoded is passed on as chunked, and would lose the other coding.
         return problem("framing-cl-te", "A transfer coding that is not known", 501, "This gateway knows only chunked.", closing)
-    if scope["path"] == "*" or method in COUNTED and forwards_left(scope["headers"]) == 0:
-        # The question is about the server that the client is connected with, or comes no further than here.
-        if method == "TRACE":
-            return problem("trace-off", "TRACE is not implemented", 501, "This gateway does not echo requests.")
+    if scope["path"] == "*":
+        # The question is about the server that the client is connected with, which is this one.
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
+    if head.hops == 0 and method == "OPTIONS":
+        return Response(204)
+    if head.hops == 0 and method == "TRACE":
+        return problem("options-max-forwards", "TRACE is not answered here", 501, "Max-Forwards lets it go no further.")
     return None
 
 
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "coded", "expects", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
         self.hosts = 0
         self.length: int | None = None
+        self.hops: int | None = None  # what Max-Forwards says
         self.coded = self.chunked = self.expects = False
         for name, value in headers:
             if name == b"host":
@@ -324,17 +354,25 @@ class _Head:
                 self.coded = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
+            elif name == b"max-forwards" and value.isdigit() and len(value) < 10:
+                self.hops = int(value)
 
 
-async def _content(head: _Head, receive: Receive) -> Content | None:
-    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one."""
-    if not head.chunked and not head.length:
+async def _content(head: _Head, version: str, receive: Receive) -> Content | None:
+    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one.
+
+    From HTTP/2 on there may be content that no field announces.
+    """
+    unannounced = head.length is None and not head.coded and version not in _ON_HTTP1
+    if not (head.chunked or head.length or unannounced):
         return None
-    if head.expects:
+    if head.expects and not unannounced:
         return Content(head.length, b"", False, receive)
     message = await receive()
     content = Content(head.length, message.get("body", b""), not message.get("more_body", False), receive)
     content.gone = message["type"] != "http.request"
+    if unannounced and content.whole and not content.first and not content.gone:
+        return None
     return content
 
 
