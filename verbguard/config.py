@@ -25,25 +25,31 @@ A store that several processes share may want more than its URL, and is a table 
 
 The variable that `keys_env` names holds keys with commas between them. It is read when the store is opened, so that a file
 can be checked where its secrets are not.
+
+`[gateway]` names the service that `verbguard serve` stands in front of: see `verbguard.gateway`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from verbguard.errors import ConfigError, nearest
+from verbguard.gateway.table import GatewayTable, gateway_table
+from verbguard.lines import line_of
 from verbguard.policy import Policy, Profile, Replay, build, word
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
 
 __all__ = ["Config", "StoreTable", "load", "loads"]
 
-_FIELDS = ("profile", "store", "default", "policies")
+_FIELDS = ("profile", "store", "default", "policies", "gateway")
 _STORE_FIELDS = ("url", "keys", "keys_env", "create")
 
 
@@ -80,6 +86,7 @@ class Config:
     default: Policy | None = None
     profile: Profile = Profile.GUARD
     store: str | StoreTable | None = None
+    gateway: GatewayTable | None = None
 
     def arguments(self) -> dict[str, Any]:
         """For `guard(app, **config.arguments())`: a store that has a table is opened."""
@@ -102,6 +109,13 @@ def loads(text: str, name: str = "verbguard.toml") -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
+    try:
+        return _config(tables, name)
+    except ConfigError as error:
+        raise ConfigError(_with_its_line(str(error), text, name)) from error
+
+
+def _config(tables: dict[str, Any], name: str) -> Config:
     for key in tables:
         if key not in _FIELDS:
             raise ConfigError(f"{name}: there is no field {key!r}: {nearest(key, _FIELDS)}")
@@ -112,7 +126,36 @@ def loads(text: str, name: str = "verbguard.toml") -> Config:
         default=None if default is None else _policy(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
         store=_store(tables.get("store"), f"{name}: store"),
+        gateway=gateway_table(tables["gateway"], f"{name}: gateway") if "gateway" in tables else None,
     )
+
+
+# How an error calls its place: a table, for a policy its key as Python writes it, and a field, wrong or not there.
+_PLACE = re.compile(
+    r"""(?P<table>\w*)(?:\.(?P<key>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))?(?P<inner>(?:\.\w+)*)(?P<rest>.*)""", re.DOTALL
+)
+_FIELD = re.compile(r"(?:[:\s]*there is no field '(?P<unknown>[^']*)'|: (?P<wrong>[\w.-]+))")
+
+
+def _with_its_line(message: str, text: str, name: str) -> str:
+    """The message of an error, with the line of what it is about where that is found."""
+    about = message.removeprefix(f"{name}: ")
+    line = line_of(text, _path_in(about))
+    return message if line is None else f"{name}:{line}: {about}"
+
+
+def _path_in(about: str) -> list[str]:
+    """The keys that lead to what an error is about."""
+    if unknown := re.match(r"there is no field '([^']*)'", about):
+        return [unknown[1]]
+    place = _PLACE.match(about)
+    assert place is not None
+    path = [place["table"], *([literal_eval(place["key"])] if place["key"] else []), *place["inner"].split(".")[1:]]
+    field = _FIELD.match(place["rest"])
+    if field is None:
+        return path
+    found = [field["unknown"]] if field["unknown"] else field["wrong"].split(".")
+    return path + (found[1:] if found[0] == path[-1] else found)  # `replay: replay.keep` says it twice
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

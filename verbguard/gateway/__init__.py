@@ -1,0 +1,1 @@
+"""verbguard in front of a service: the gateway."""
