@@ -122,6 +122,7 @@ class GuardMiddleware:
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
         self.guard.shares = self.store.shared
+        self.guard.gateway = bool(getattr(app, "__verbguard_gateway__", False))
         self.serving = _serving_for(self.store)
         self.waiting = 0
         self._pending = True
@@ -349,6 +350,8 @@ class _Serving(Serving):
         if not self.token and (later := self.begin_touch()) is not None:
             await later
         current = Current(self) if self.key else None
+        if self.token and self.guard.gateway:
+            self.scope["verbguard.run"] = self
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
@@ -479,6 +482,16 @@ class _Serving(Serving):
         if answer is not None and (later := self.withdraw()) is not None:
             await later
         return answer
+
+    async def unknown(self, answer: Response) -> None:
+        """A gateway tells the client that nobody knows what the service does with its request.
+
+        What the service answers after all is kept for a retry. Where it answers nothing, the outcome stays unknown.
+        """
+        self.unanswered = True
+        if not self._client_gone:
+            await reply(self.send_inner, answer)
+            self._client_gone = True
 
     # ---- the app
 

@@ -62,6 +62,7 @@ class Guard:
         check_rules("default", self.default)
         self.scope = b""
         self.shares = False  # whether other processes use the same store
+        self.gateway = False  # whether the app is a service behind a gateway
         self.known: frozenset[str] = frozenset()
         self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
         self.owes_epoch = False  # the others who share the store do not know yet that it failed

@@ -147,7 +147,7 @@ class Plan:
         self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
         for rule in catalogue().values():
-            action = rule.action(guard.profile, policy, target.mapped)
+            action = rule.action(guard.profile, policy, target.mapped, guard.gateway)
             if action is Action.OFF:
                 continue
             if rule is host_exactly_one:

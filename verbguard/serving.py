@@ -43,6 +43,8 @@ class Serving(Exchange):
     away = False  # whether the store has failed during this request
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
     driver: Any = None  # the connection that this transaction is in
+    spared = False  # whether a gateway knows that its service never got the request
+    unanswered = False  # whether the client was told that nobody knows what became of it
     superseded = False  # whether that transaction may not be committed, since another run of the key was first
 
     def ask(self, content: Any) -> Any:
@@ -164,6 +166,10 @@ class Serving(Exchange):
         """The run is over: the claim is not renewed any longer."""
         renewer.held.pop(self.claimed_as, None)
 
+    def not_run(self) -> None:
+        """A gateway's service never got the request: whatever the gateway answers, the key may be used again."""
+        self.spared = True
+
     def withdraw(self) -> Later:
         """The app will not run after all: a claim that was won is given back, so that the same key may try again."""
         if not self.token:
@@ -176,7 +182,7 @@ class Serving(Exchange):
         still open is asked when the application is over (`abandon`)."""
         if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
-                record = self.record()
+                record = None if self.spared else self.record()
             except Exception:
                 self.guard.fault("GET")
                 again = self.request.method in ("PUT", "DELETE")
@@ -200,6 +206,10 @@ class Serving(Exchange):
     def abandon(self, error: BaseException | None) -> Later:
         """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
         if not self.token:
+            return None
+        if not self.settled_at and self.unanswered:
+            self.let_go()  # the claim ends with its lease, as if this process had died
+            self.settled_at = monotonic()
             return None
         if not self.settled_at:
             return self.keep(self.failed(error is not None and not isinstance(error, Exception)))

@@ -1,0 +1,229 @@
+"""`Upstream` over aiohttp: the one file that knows it.
+
+It is told to leave every message as it is: no cookies, no redirects, no decompression, no fields of its own, and a target that
+is sent byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from multidict import CIMultiDict, istr
+from yarl import URL
+
+from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached
+from verbguard.http import Headers
+
+__all__ = ["AiohttpUpstream"]
+
+IDLE = 4.0  # seconds that a connection is kept for the next request: less than the 5 after which common servers hang up
+EXPECT = 1.0  # seconds that content waits for a 100 (Continue), which old services do not send (RFC 9110 10.1.1)
+LARGEST_FIELD = 64 << 10  # bytes of a status line or of a field
+MOST_FIELDS = 1_000
+
+_OF_THE_CLIENT = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+class _Names(dict[bytes, istr]):
+    """A field's name as ASGI has it -> as aiohttp takes it."""
+
+    def __missing__(self, name: bytes) -> istr:
+        found = istr(name.decode("ascii"))
+        if len(self) < 2_000:  # clients may make names up
+            self[name] = found
+        return found
+
+
+_NAMES = _Names()
+
+
+class AiohttpUpstream:
+    """One service, by its scheme, host and port, with a pool of connections that belongs to the running event loop.
+
+    Times are seconds: `connect_timeout` to get a connection, `timeout` between two signs of life, and `late` what may be added
+    to it. `connections` is how many are open at most.
+    """
+
+    def __init__(
+        self, scheme: str, host: str, port: int, *, connect_timeout: float, timeout: float, late: float, connections: int
+    ) -> None:
+        self.timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._base = {"scheme": scheme, "host": host, "port": port}
+        self._limits, self._wider = (
+            aiohttp.ClientTimeout(connect=connect_timeout, sock_connect=connect_timeout, sock_read=seconds)
+            for seconds in (timeout, timeout + late)
+        )
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session of the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._loop = loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE),
+                request_class=_Request,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=_OF_THE_CLIENT,
+                auto_decompress=False,
+                trust_env=False,
+                max_line_size=LARGEST_FIELD,
+                max_field_size=LARGEST_FIELD,
+                max_headers=MOST_FIELDS,
+            )
+        return self._session
+
+    def url(self, target: bytes) -> URL:
+        """The URL whose target is sent byte for byte. Raises Forbidden for one that cannot be."""
+        path, _, query = target.partition(b"?")
+        try:
+            return URL.build(path=path.decode("utf-8"), query_string=query.decode("utf-8"), encoded=True, **self._base)  # type: ignore[arg-type]
+        except ValueError:
+            raise Forbidden("the target holds bytes that are no UTF-8") from None
+
+    async def ask(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        content: Content | None = None,
+        overdue: Callable[[], float] | None = None,
+    ) -> Answer:
+        """See `Upstream.ask`."""
+        fields: CIMultiDict[str] = CIMultiDict()
+        try:
+            for name, value in headers:
+                fields.add(_NAMES[name], value.decode("utf-8"))
+        except ValueError:
+            raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
+        url = self.url(target)
+        patience = _Patience(self.timeout, overdue)
+        sent = None if content is None else _Sent(content, patience)
+        if sent is None:
+            patience.begin(self._connect_timeout)
+        limits = self._limits if overdue is None else self._wider
+        try:
+            async with asyncio.timeout(None) as patience.limit:
+                found = await self.session.request(
+                    method, url, headers=fields, data=sent, allow_redirects=False, timeout=limits
+                )
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
+            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+        except TimeoutError as error:
+            raise Late("no answer in time") from error
+        except aiohttp.ClientError as error:
+            raise Malformed(f"{type(error).__name__}: {error}") from error
+        finally:
+            patience.end()
+        return _Answer(found)
+
+    async def close(self) -> None:
+        """End all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+class _Patience:
+    """The wait for the head of an answer, which begins when all of the request is sent."""
+
+    limit: asyncio.Timeout
+    _handle: asyncio.TimerHandle | None = None
+
+    def __init__(self, timeout: float, overdue: Callable[[], float] | None) -> None:
+        self.timeout = timeout
+        self._overdue = overdue
+        self._loop = asyncio.get_running_loop()
+
+    def begin(self, more: float = 0.0) -> None:
+        """All is sent, or will be when a connection is there, which takes `more` seconds at most."""
+        self._handle = self._loop.call_later(self.timeout + more, self._late)
+
+    def end(self) -> None:
+        """The head is there, or will not come."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _late(self) -> None:
+        if not self.limit.expired():
+            self.limit.reschedule(self._loop.time() + (0.0 if self._overdue is None else self._overdue()))
+
+
+def _no_longer(awaited: asyncio.Future[bool]) -> None:
+    if not awaited.done():
+        awaited.set_result(True)
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request whose content does not wait for ever for a 100 (Continue)."""
+
+    def update_expect_continue(self, expect: bool = False) -> None:
+        """Note whether a 100 is awaited, and end the wait in time."""
+        super().update_expect_continue(expect)
+        if self._continue is not None:
+            self.loop.call_later(EXPECT, _no_longer, self._continue)
+
+
+class _Sent(Payload):
+    """A request's content on its way to the service, a piece when the service has taken the last one."""
+
+    def __init__(self, content: Content, patience: _Patience) -> None:
+        super().__init__(content)
+        self._size = content.length
+        self._autoclose = True
+        self._patience = patience
+
+    @property
+    def consumed(self) -> bool:
+        """Whether the content cannot be sent a second time."""
+        content: Content = self._value
+        return content.taken
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Nobody asks: the content is the client's."""
+        raise NotImplementedError
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send it all."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Send it all; a service that takes nothing for too long ends it."""
+        async for piece in self._value.pieces():
+            async with asyncio.timeout(self._patience.timeout):
+                await writer.write(piece)
+        self._patience.begin()
+
+
+class _Answer:
+    """An answer as aiohttp has it."""
+
+    def __init__(self, found: aiohttp.ClientResponse) -> None:
+        self._found = found
+        self.status = found.status
+        self.headers = found.raw_headers
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        try:
+            return await self._found.content.readany()
+        except TimeoutError as error:
+            raise Truncated("the service stopped in the middle of its answer") from error
+        except aiohttp.ClientError as error:
+            raise Truncated(f"the answer ended before it was complete: {error}") from error
+
+    def ended(self) -> bool:
+        """Whether no piece will follow."""
+        return self._found.content.at_eof()
+
+    def close(self) -> None:
+        """Give the connection back, or cut it."""
+        self._found.close()

@@ -1,0 +1,360 @@
+"""The gateway itself: an ASGI app that forwards every request to one service, and its answer back, as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from verbguard.errors import ConfigError
+from verbguard.gateway.fields import answered, forwarded
+from verbguard.gateway.naming import Names
+from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
+from verbguard.http import Headers, Response, problem, quoted_path
+
+__all__ = ["Gateway"]
+
+logger = logging.getLogger("verbguard")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_LATE = 504, "The service has not answered in time", "What became of the request is not known."
+
+LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
+
+_RULE = "gateway-502-504"
+_ON_HTTP1 = ("1.1", "1.0")
+
+
+class Gateway:
+    """An HTTP service as an ASGI app, for `verbguard.guard(Gateway("http://127.0.0.1:9000"))`.
+
+    `upstream` is the service's origin: scheme, host and port. `public` is the origin that clients see, such as
+    `https://api.example.com`: with it what names the upstream is rewritten to a whole URL, without it to a path. `host` says
+    which Host the service gets: the client's ("public", so that it builds its links as if it stood alone) or its own
+    ("upstream", for one that serves nothing else). Times are seconds: `connect_timeout` to reach the service (5, as a
+    service on the same network answers at once), `timeout` without a byte from it (60, as long as the usual proxy waits) and
+    `late` for an answer that a key still waits for after its client was told 504. `trust_forwarded` keeps what an earlier hop
+    says in Forwarded and X-Forwarded-*: only where every client is such a hop. `connections` to the service are open at most.
+
+    Raises ConfigError for arguments that cannot be meant.
+    """
+
+    __verbguard_gateway__ = True
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        public: str | None = None,
+        host: str = "public",
+        connect_timeout: float = 5.0,
+        timeout: float = 60.0,
+        late: float = 30.0,
+        trust_forwarded: bool = False,
+        connections: int = 100,
+        client: Upstream | None = None,
+    ) -> None:
+        scheme, name, port = _judged_origin(upstream, "upstream")
+        if host not in ("public", "upstream"):
+            raise ConfigError(f"host = {host!r}: 'public' for the client's Host, or 'upstream' for the service's own")
+        for field, value in (("connect_timeout", connect_timeout), ("timeout", timeout), ("late", late)):
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
+                raise ConfigError(f"{field} = {value!r}: seconds, more than zero")
+        if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
+            raise ConfigError(f"connections = {connections!r}: a number of connections, at least 1")
+        if not isinstance(trust_forwarded, bool):
+            raise ConfigError(f"trust_forwarded = {trust_forwarded!r}: True or False")
+        if public is not None:
+            _judged_origin(public, "public")
+        self.upstream = upstream
+        self.names = Names(upstream, public, own=host == "upstream")
+        self.trusted = trust_forwarded
+        self.late = float(late)
+        self.client = client or _aiohttp(scheme, name, port, connect_timeout, timeout, late, connections)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._forward(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise NotImplementedError(f"a gateway has no answer to {kind!r}")
+
+    async def close(self) -> None:
+        """End all connections to the service."""
+        await self.client.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        head = _Head(scope["headers"])
+        refusal = _refused(method, scope, head)
+        if refusal is not None:
+            return await _reply(send, refusal)
+        content = await _content(head, receive)
+        if content is not None and content.gone:
+            return None
+        exchange = _Passing(self, scope, receive, send, content)
+        try:
+            await exchange.run(method, target_of(scope), self._fields(scope, head.host))
+        finally:
+            exchange.over()
+        return None
+
+    def _fields(self, scope: Scope, host: bytes | None) -> Headers:
+        client = scope.get("client")
+        found = forwarded(
+            scope["headers"],
+            version=scope.get("http_version", "1.1"),
+            host=host,
+            client=client[0] if client else "",
+            scheme=scope.get("scheme", "http"),
+            trusted=self.trusted,
+        )
+        found.insert(0, (b"host", self.names.host_for(host)))
+        return self.names.inward(found, host)
+
+
+class _Passing:
+    """One request on its way to the service, and the answer on its way back."""
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send, content: Content | None) -> None:
+        self.gateway = gateway
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.content = content
+        self.claim: Any = scope.get("verbguard.run")  # what a guard holds for this request, if it holds a claim
+        self.told: asyncio.Task[None] | None = None  # the client is told that its answer is late
+        self.gone = False  # whether the client is away
+        self.look: asyncio.TimerHandle | None = None
+        self.watch: asyncio.Task[None] | None = None
+        self.limit: asyncio.Timeout | None = None
+
+    async def run(self, method: str, target: bytes, fields: Headers) -> None:
+        """Ask and answer, until the client goes away."""
+        loop = asyncio.get_running_loop()
+        self.look = loop.call_later(LOOK, self._watch)
+        try:
+            async with asyncio.timeout(None) as self.limit:
+                answer = await self._asked(method, target, fields)
+                if answer is not None:
+                    try:
+                        await self._pass(answer)
+                    finally:
+                        answer.close()
+        except TimeoutError:
+            if not self.gone:
+                raise
+
+    async def _asked(self, method: str, target: bytes, fields: Headers) -> Answer | None:
+        """The service's answer; None where there is none and the client has been told."""
+        try:
+            overdue = None if self.claim is None else self._overdue
+            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue)
+        except Forbidden as error:
+            await self._tell(400, "The request cannot be forwarded", f"It cannot be passed on unchanged: {error}.", ran=False)
+        except Unreached as error:
+            logger.warning("verbguard: the service at %s was not reached: %s", self.gateway.upstream, error)
+            status, title = (504, "The service was not reached in time") if error.late else (502, "The service was not reached")
+            await self._tell(status, title, "The request was not sent to it; it may be repeated.", ran=False)
+        except Malformed as error:
+            if self.content is not None and self.content.gone:
+                self.gone = True
+                return None
+            logger.warning("verbguard: the service at %s gave no answer: %s", self.gateway.upstream, error)
+            await self._tell(502, "The service gave no valid answer", "What became of the request is not known.")
+        except Late:
+            await self._tell(*_LATE)
+        else:
+            if self.told is not None:
+                await self.told
+            if 200 <= answer.status <= 599:
+                return answer
+            answer.close()
+            logger.warning("verbguard: the service at %s answered with the status %s", self.gateway.upstream, answer.status)
+            await self._tell(502, "The service answered with a status that HTTP does not have", f"It said {answer.status}.")
+        return None
+
+    async def _tell(self, status: int, title: str, detail: str, ran: bool = True) -> None:
+        """An answer of the gateway's own. A guard that holds a claim learns whether the request can have run."""
+        answer = problem(_RULE, title, status, detail)
+        if self.told is not None:
+            await self.told
+        elif self.claim is None:
+            await _reply(self.send, answer)
+        elif ran:
+            await self.claim.unknown(answer)
+        else:
+            self.claim.not_run()
+            await _reply(self.send, answer)
+
+    def _overdue(self) -> float:
+        """The client is told that the answer is late; for its retry the answer is still wanted."""
+        self.told = asyncio.get_running_loop().create_task(self.claim.unknown(problem(_RULE, _LATE[1], 504, _LATE[2])))
+        return self.gateway.late
+
+    async def _pass(self, answer: Answer) -> None:
+        """The answer, piece by piece: the next is read when the last has been taken."""
+        headers = self.gateway.names.outward(answer.status, answered(answer.status, answer.headers))
+        content = self.content
+        if content is not None and not content.whole and self.scope.get("http_version", "1.1") in _ON_HTTP1:
+            headers.append((b"connection", b"close"))  # what the client still sends is not the next request
+        bodiless = self.scope["method"] == "HEAD" or answer.status in (204, 304)
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        try:
+            more = not bodiless
+            while more:
+                piece = await answer.read()
+                more = bool(piece) and not answer.ended()
+                if more:
+                    await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+                else:
+                    await self.send({"type": "http.response.body", "body": piece, "more_body": False})
+            if bodiless:
+                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        except Truncated as error:
+            # The server cuts the connection of an app that leaves in the middle: the client must not take this for all.
+            logger.warning("verbguard: the service at %s: %s", self.gateway.upstream, error)
+
+    # ---- the client's presence
+
+    def _watch(self) -> None:
+        """Somebody has to notice when the client goes away; not while its content is still being received."""
+        content = self.content
+        if content is not None and not content.whole:
+            self.look = asyncio.get_running_loop().call_later(LOOK, self._watch)
+            return
+        self.watch = asyncio.get_running_loop().create_task(self._wait_for_the_end())
+
+    async def _wait_for_the_end(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time())
+
+    def over(self) -> None:
+        """Nobody has to look any longer."""
+        if self.look is not None:
+            self.look.cancel()
+        if self.watch is not None:
+            self.watch.cancel()
+
+
+def target_of(scope: Scope) -> bytes:
+    """The path below the mount and the query, as the client wrote them."""
+    path = scope.get("raw_path") or quoted_path(scope["path"]).encode("ascii")
+    path = path.partition(b"?")[0]
+    prefix = quoted_path(scope.get("root_path", "")).encode("ascii")
+    if prefix and (path == prefix or path.startswith(prefix + b"/")):
+        path = path[len(prefix) :] or b"/"
+    query = scope.get("query_string", b"")
+    return path + b"?" + query if query else path
+
+
+def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
+    """What no gateway of this kind forwards, whether a guard stands in front of it or not."""
+    if method == "CONNECT":
+        return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
+    if method != method.upper():
+        return problem("method-case-sensitive", "Methods are case-sensitive", 501, "This gateway knows only upper case.")
+    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1"):
+        detail = "Host is missing." if not head.hosts else "Host is repeated."
+        return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
+    if head.chunked and head.length is not None:
+        headers = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+        detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
+        return problem("framing-cl-te", "Two framing fields", 400, detail, headers)
+    if scope["path"] == "*":
+        # The question is about the server that the client is connected with, which is this one.
+        return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
+    return None
+
+
+class _Head:
+    """What the fields of a request say of its connection and its content."""
+
+    __slots__ = ("chunked", "expects", "host", "hosts", "length")
+
+    def __init__(self, headers: Headers) -> None:
+        self.host: bytes | None = None
+        self.hosts = 0
+        self.length: int | None = None
+        self.chunked = self.expects = False
+        for name, value in headers:
+            if name == b"host":
+                self.host = value
+                self.hosts += 1
+            elif name == b"content-length":
+                self.length = int(value) if value.isdigit() else 0
+            elif name == b"transfer-encoding":
+                self.chunked = True
+            elif name == b"expect":
+                self.expects = value.lower() == b"100-continue"
+
+
+async def _content(head: _Head, receive: Receive) -> Content | None:
+    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one."""
+    if not head.chunked and not head.length:
+        return None
+    if head.expects:
+        return Content(head.length, b"", False, receive)
+    message = await receive()
+    content = Content(head.length, message.get("body", b""), not message.get("more_body", False), receive)
+    content.gone = message["type"] != "http.request"
+    return content
+
+
+async def _reply(send: Send, answer: Response) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+def _judged_origin(url: str, name: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an origin. Raises ConfigError for anything else."""
+    mend = "an origin such as 'http://127.0.0.1:9000'"
+    if not isinstance(url, str):
+        raise ConfigError(f"{name} = {url!r}: {mend}")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} = {url!r}: {error}; {mend}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{name} = {url!r}: {mend}")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{name}: it holds a user's name; who asks is told by the client's own Authorization")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(f"{name} = {url!r}: {mend}, without a path: the client's is passed on as it is")
+    return parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme]
+
+
+def _aiohttp(
+    scheme: str, host: str, port: int, connect_timeout: float, timeout: float, late: float, connections: int
+) -> Upstream:
+    try:
+        from verbguard.gateway.client import AiohttpUpstream
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("aiohttp", "multidict", "yarl"):
+            raise
+        raise ConfigError("a gateway needs aiohttp: pip install 'verbguard[gateway]'") from None
+    return AiohttpUpstream(
+        scheme, host, port, connect_timeout=connect_timeout, timeout=timeout, late=late, connections=connections
+    )
