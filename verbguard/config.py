@@ -38,14 +38,16 @@ from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verbguard.errors import ConfigError, nearest
-from verbguard.gateway.table import GatewayTable, gateway_table
 from verbguard.lines import line_of
 from verbguard.policy import Policy, Profile, Replay, build, word
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
+
+if TYPE_CHECKING:
+    from verbguard.gateway.table import GatewayTable
 
 __all__ = ["Config", "StoreTable", "load", "loads"]
 
@@ -126,7 +128,7 @@ def _config(tables: dict[str, Any], name: str) -> Config:
         default=None if default is None else _policy(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
         store=_store(tables.get("store"), f"{name}: store"),
-        gateway=gateway_table(tables["gateway"], f"{name}: gateway") if "gateway" in tables else None,
+        gateway=_gateway(tables["gateway"], f"{name}: gateway") if "gateway" in tables else None,
     )
 
 
@@ -162,6 +164,12 @@ def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} = {value!r}: a table")
     return value
+
+
+def _gateway(value: Any, where: str) -> GatewayTable:
+    from verbguard.gateway.table import gateway_table  # who guards an app loads no gateway
+
+    return gateway_table(value, where)
 
 
 def _store(value: Any, where: str) -> str | StoreTable | None:

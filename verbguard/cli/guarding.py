@@ -11,6 +11,7 @@ import click
 from verbguard.cli.target import Trouble
 
 if TYPE_CHECKING:
+    from verbguard.config import Config
     from verbguard.plans import Guard
 
 PROFILES = ("observe", "guard", "strict")
@@ -32,36 +33,58 @@ def options(config: str | None, profile: str | None, *, opening: bool = True) ->
 
     The store is left out where it is not to be opened: what only looks at routes needs neither its driver nor its secrets.
     """
-    keywords = _read(config, opening) if config else {}
+    found = read(text_of(config), config) if config else None
+    return keywords_of(found, profile, opening=opening)
+
+
+def text_of(path: str) -> str:
+    """What the file says."""
+    try:
+        return Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        raise Trouble(f"There is no {path}. Leave --config out to run with what the app's routes show.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path} cannot be read: {error}.") from None
+
+
+def read(text: str, path: str) -> Config:
+    """What the text of a file means; `path` is how errors call it."""
+    from verbguard.config import loads
+    from verbguard.errors import ConfigError
+
+    try:
+        return loads(text, path)
+    except ConfigError as error:
+        raise Trouble(str(error)) from None
+
+
+def keywords_of(config: Config | None, profile: str | None, *, opening: bool = True) -> dict[str, Any]:
+    """The keywords for `verbguard.guard`: see `options`."""
+    from verbguard.errors import ConfigError
+
+    keywords: dict[str, Any] = {}
+    if config is not None:
+        try:
+            keywords = (config if opening else replace(config, store=None)).arguments()
+        except ConfigError as error:
+            raise Trouble(str(error)) from None
     if profile:
         keywords["profile"] = profile
     return keywords
 
 
-def _read(path: str, opening: bool) -> dict[str, Any]:
-    from verbguard.config import loads
-    from verbguard.errors import ConfigError
+def acting(app: Any, keywords: dict[str, Any], config: str | None, *, told: bool = False) -> Acting:
+    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request.
 
-    try:
-        config = loads(Path(path).read_text("utf-8"), path)
-        return (config if opening else replace(config, store=None)).arguments()
-    except FileNotFoundError:
-        raise Trouble(f"There is no {path}. Leave --config out to run with what the app's routes show.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"{path} cannot be read: {error}.") from None
-    except ConfigError as error:
-        raise Trouble(str(error)) from None
-
-
-def acting(app: Any, keywords: dict[str, Any], config: str | None) -> Acting:
-    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request."""
+    `told`: the caller knows already which options are not used.
+    """
     from verbguard.errors import ConfigError
     from verbguard.plans import Guard
 
     source = config or "the command line"
     installed = _installed(app)
     if installed is not None:
-        if keywords:
+        if keywords and not told:
             click.echo("The app has a guard of its own, and that one acts: the options given here are not used.", err=True)
         keywords, source, config = installed, "the app's guard()", None
     try:

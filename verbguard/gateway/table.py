@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from verbguard.errors import ConfigError, nearest
@@ -32,7 +32,9 @@ class GatewayTable:
     connect_timeout: float = 5.0  # until the upstream has accepted: longer than two lost SYN packets take
     timeout: float = 60.0  # without a byte from the upstream; slow reports take most of a minute
     late: float = 30.0  # that an upstream's answer is still waited for when nobody else does, to be recorded
-    host: Literal["public", "upstream"] = "public"  # which Host the upstream is told; public: it may build links from it
+    host: str = (
+        "public"  # or "upstream": whose Host the upstream is told; with the public one it builds its links as if it stood alone
+    )
     trust_forwarded: bool = False  # believe Forwarded and X-Forwarded-*: only behind a proxy that sets them
     connections: int = 100  # to the upstream at once; more requests wait for one
 

@@ -31,6 +31,7 @@ class Account:
         "status",
         "stopped",
         "target",
+        "unanswered",
         "upstream_seconds",
         "version",
     )
@@ -50,6 +51,7 @@ class Account:
         self.complete = False
         self.stopped = ""  # "cancelled", or the name of what was raised
         self.upstream_seconds = -1.0  # until what is guarded began to answer; negative where it was not asked
+        self.unanswered = 0  # what a gateway told in place of the upstream
         self.seconds = 0.0
         self.started = perf_counter()
 

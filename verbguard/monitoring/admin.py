@@ -1,7 +1,7 @@
 """The port on which an operator asks: health for a load balancer, metrics for Prometheus. Never the public one.
 
-    GET /-/verbguard/health     200 {"status": "ok", ...}, or 503 that says what is wrong
-    GET /-/verbguard/metrics    Prometheus' text format
+GET /-/verbguard/health     200 {"status": "ok", ...}, or 503 that says what is wrong
+GET /-/verbguard/metrics    Prometheus' text format
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Health:
 
     def __init__(self, drain: Drain, store: Any = None, upstream: str | None = None) -> None:
         self._drain = drain
-        self._store = store
+        self._store = getattr(store, "aio", None) or store
         self._upstream = upstream
         self._found: dict[str, Any] = {}
         self._until = 0.0
@@ -159,5 +159,6 @@ class Administered:
 
         if self._metrics is None:
             return web.Response(text=MISSING, status=501)
+        self._metrics.refresh()  # on this loop, whose claims it counts
         content, kind = await asyncio.to_thread(self._metrics.text)
         return web.Response(body=content, headers={"Content-Type": kind})

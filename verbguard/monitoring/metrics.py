@@ -52,9 +52,13 @@ class Metrics:
         )
         self._findings = counter("findings", "Rules that spoke, and what was done.", ("rule", "action"))
         self._replays = counter("replays", "Requests that were answered from the store.", ("template",))
-        self._claims = counter("claims", "Requests that won the right to run for a key, or for a PUT without one.", ("template",))
+        self._claims = counter(
+            "claims", "Requests that won the right to run, for a key or as a PUT without one.", ("template",)
+        )
         self._store_errors = counter("store_errors", "Operations of the replay store that failed.", ("operation",))
-        self._upstream_errors = counter("upstream_errors", "Answers that the upstream owed, by the status told instead.", ("status",))
+        self._upstream_errors = counter(
+            "upstream_errors", "Answers that the upstream owes, by what was told instead.", ("status",)
+        )
         self._seconds = Histogram(
             "verbguard_request_seconds",
             "From the head of a request to the last piece of its answer.",
@@ -83,7 +87,9 @@ class Metrics:
         known[1].observe(account.seconds)
         if account.replay:
             (self._replays if account.replay == "replayed" else self._claims).labels(template).inc()
-        if account.upstream_seconds >= 0:
+        if account.unanswered:
+            self._upstream_errors.labels(str(account.unanswered)).inc()
+        elif account.upstream_seconds >= 0:
             self._upstream_seconds.observe(account.upstream_seconds)
 
     def found(self, finding: Finding) -> None:
@@ -94,12 +100,8 @@ class Metrics:
         """An operation of the store has raised."""
         self._store_errors.labels(operation).inc()
 
-    def upstream_failed(self, status: int) -> None:
-        """The gateway had to answer in the upstream's place."""
-        self._upstream_errors.labels(str(status)).inc()
-
     def refresh(self) -> None:
-        """Tell the other processes how many claims are running here; where there are none, `text` does."""
+        """Note how many claims are running here. Other processes see what was noted last."""
         self._in_flight.set(self._held())
 
     def text(self) -> tuple[bytes, str]:
@@ -107,13 +109,12 @@ class Metrics:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-        self.refresh()
         if self._folder is None:
             return generate_latest(self.registry), CONTENT_TYPE_LATEST
         for file in Path(self._folder).glob("gauge_live*_*.db"):
             process = file.stem.rpartition("_")[2]
             if process.isdigit() and not _runs(int(process)):
-                mark_process_dead(int(process), self._folder)
+                mark_process_dead(int(process), self._folder)  # type: ignore[no-untyped-call]
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together), CONTENT_TYPE_LATEST

@@ -33,4 +33,7 @@ class Timed:
                 account.upstream_seconds = perf_counter() - began
             return send(message)
 
-        await self.app(scope, receive, timed)
+        try:
+            await self.app(scope, receive, timed)
+        finally:
+            account.unanswered = scope.get("verbguard.unanswered", 0)
