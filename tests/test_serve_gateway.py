@@ -127,7 +127,7 @@ def test_the_public_port_has_nothing_of_the_admin_port(tmp_path: Path, service: 
 
 WRONG = [
     # arguments                                                       what the one line says
-    (["--upstream", "http://h/api"], "has no path"),
+    (["--upstream", "http://h/api"], "without a path"),
     (["--upstream", "127.0.0.1:9000"], "--upstream"),
     (["--upstream", "http://h", "shop:app"], "leave one of them out"),
     (["--config", "odd.toml"], "odd.toml:3: gateway: there is no field 'timeot': did you mean 'timeout'?"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from verbguard.cli.bridge import THREADS
-from verbguard.cli.guarding import PROFILES, text_of
+from verbguard.cli.guarding import PROFILES, read
 from verbguard.cli.listening import Address, Listening, listen, shown
 from verbguard.cli.service import Service, application
 from verbguard.cli.target import Trouble, target_options
@@ -49,6 +49,7 @@ A second signal ends it at once. docs/gateway.md has all of it.
 @target_options
 @click.option("--upstream", metavar="URL", help="The service to stand in front of, instead of an app.")
 @click.option("--config", metavar="verbguard.toml", help="Policies, profile, store and gateway. Default: what the routes show.")
+@click.option("--openapi", metavar="FILE", help="An OpenAPI document of what shows no routes; the file's own words win.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--profile", type=click.Choice(PROFILES), help="Overrides the profile of the file.")
@@ -97,7 +98,7 @@ def _service(options: dict[str, Any]) -> Service:
         app_dir=options["app_dir"],
         upstream=options["upstream"],
         config=options["config"],
-        text=text_of(options["config"]) if options["config"] else "",
+        file=read(options["config"], options["openapi"]),
         profile=options["profile"],
         interface=options["interface"],
         threads=options["threads"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from verbguard.cli.bridge import THREADS, measured, over_asgi
-from verbguard.cli.guarding import acting, keywords_of, layers, read
+from verbguard.cli.guarding import acting, keywords_of, layers
 from verbguard.cli.target import Trouble, load
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ STORE_FILE = "replays.db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The settings. The file is sent as its text, so that all workers, later ones too, read the same."""
+    """The settings. What the file says is sent with them, so that all workers mean the same, later ones too."""
 
     target: str | None = None  # MODULE:APP
     factory: bool = False
     app_dir: str = "."
     upstream: str | None = None  # the origin of a service, instead of an app
     config: str | None = None  # how errors call the file
-    text: str = ""
+    file: Config | None = None  # what it says
     profile: str | None = None
     interface: str = "auto"
     threads: int = THREADS
@@ -42,8 +42,7 @@ class Service:
 
     def judged(self) -> Service:
         """The same settings, the upstream filled in from the file. Raises Trouble for what cannot be meant."""
-        config = self.read()
-        table = None if config is None else config.gateway
+        table = None if self.file is None else self.file.gateway
         if self.upstream is None and self.target is None and table is not None:
             if table.upstream is None:
                 raise Trouble(f"{self.config}: gateway: upstream is missing: such as 'http://127.0.0.1:9000'.")
@@ -51,10 +50,6 @@ class Service:
         if self.target is not None and table is not None:
             raise Trouble(f"{self.config} has a table [gateway], and {self.target} is an app: serve one of them.")
         return self
-
-    def read(self) -> Config | None:
-        """What the file says; None without one."""
-        return None if self.config is None else read(self.text, self.config)
 
     @property
     def name(self) -> str:
@@ -76,7 +71,7 @@ def application(service: Service, admin: socket.socket | None, drain: Drain | No
     from verbguard.monitoring.metrics import FOLDER
 
     drain = drain or Drain(service.folder)
-    config = service.read()
+    config = service.file
     keywords = keywords_of(config, service.profile)
     if service.several and service.folder is not None:
         if admin is not None:
@@ -88,7 +83,7 @@ def application(service: Service, admin: socket.socket | None, drain: Drain | No
         app = watch.timed(_gateway(service, config))
     else:
         app = load(service.target, factory=service.factory, app_dir=service.app_dir)
-    found = acting(app, keywords, service.config, told=not first)
+    found = acting(app, keywords, service.config, None if config is None else config.openapi, told=not first)
     if found.installed:
         store = watch.listen(app)
     else:

@@ -7,7 +7,8 @@ is sent byte for byte.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -15,13 +16,14 @@ from aiohttp.payload import Payload
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached
+from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
 
 __all__ = ["AiohttpUpstream"]
 
 IDLE = 4.0  # seconds that a connection is kept for the next request: less than the 5 after which common servers hang up
 EXPECT = 1.0  # seconds that content waits for a 100 (Continue), which old services do not send (RFC 9110 10.1.1)
+LARGEST_MESSAGE = 16 << 20  # bytes of a WebSocket message, as uvicorn takes them
 LARGEST_FIELD = 64 << 10  # bytes of a status line or of a field
 MOST_FIELDS = 1_000
 
@@ -71,6 +73,7 @@ class AiohttpUpstream:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE),
                 request_class=_Request,
+                ws_response_class=_Handshaken,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_OF_THE_CLIENT,
                 auto_decompress=False,
@@ -98,12 +101,7 @@ class AiohttpUpstream:
         overdue: Callable[[], float] | None = None,
     ) -> Answer:
         """See `Upstream.ask`."""
-        fields: CIMultiDict[str] = CIMultiDict()
-        try:
-            for name, value in headers:
-                fields.add(_NAMES[name], value.decode("utf-8"))
-        except ValueError:
-            raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
+        fields = _fields(headers)
         url = self.url(target)
         patience = _Patience(self.timeout, overdue)
         sent = None if content is None else _Sent(content, patience)
@@ -125,11 +123,42 @@ class AiohttpUpstream:
             patience.end()
         return _Answer(found)
 
+    async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> _Socket:
+        """See `Upstream.connect`."""
+        fields = _fields(headers)
+        wait = aiohttp.ClientWSTimeout(ws_close=self.timeout)
+        try:
+            async with asyncio.timeout(self._connect_timeout + self.timeout):
+                found = await self.session.ws_connect(
+                    self.url(target), protocols=subprotocols, headers=fields, timeout=wait, max_msg_size=LARGEST_MESSAGE
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            lines = (error.headers or {}).items()
+            raise Closed(
+                error.status, [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in lines]
+            ) from error
+        except (TimeoutError, aiohttp.ClientConnectorError) as error:
+            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+        except aiohttp.ClientError as error:
+            raise Malformed(f"{type(error).__name__}: {error}") from error
+        return _Socket(found)
+
     async def close(self) -> None:
         """End all connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _fields(headers: Headers) -> CIMultiDict[str]:
+    """The field lines as aiohttp sends them. Raises Forbidden for bytes that it would change."""
+    fields: CIMultiDict[str] = CIMultiDict()
+    try:
+        for name, value in headers:
+            fields.add(_NAMES[name], value.decode("utf-8"))
+    except ValueError:
+        raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
+    return fields
 
 
 class _Patience:
@@ -227,3 +256,42 @@ class _Answer:
     def close(self) -> None:
         """Give the connection back, or cut it."""
         self._found.close()
+
+
+class _Handshaken(aiohttp.ClientWebSocketResponse):
+    """A WebSocket that remembers how its handshake was answered."""
+
+    def __init__(
+        self, reader: Any, writer: Any, protocol: str | None, response: aiohttp.ClientResponse, *rest: Any, **more: Any
+    ) -> None:
+        super().__init__(reader, writer, protocol, response, *rest, **more)
+        self.answered = response.raw_headers
+
+
+class _Socket:
+    """A WebSocket as aiohttp has it."""
+
+    def __init__(self, found: Any) -> None:
+        self._found: _Handshaken = found
+        self.headers = self._found.answered
+        self.subprotocol = self._found.protocol
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text or binary message."""
+        if isinstance(message, str):
+            await self._found.send_str(message)
+        else:
+            await self._found.send_bytes(message)
+
+    async def receive(self) -> str | bytes | tuple[int, str]:
+        """The next message, or the code and the reason of the end."""
+        message = await self._found.receive()
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            return message.data  # type: ignore[no-any-return]
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return message.data or 1005, message.extra or ""
+        return self._found.close_code or 1006, ""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection, unless it is closed."""
+        await self._found.close(code=code, message=reason.encode())

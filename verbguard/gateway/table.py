@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from verbguard.errors import ConfigError, nearest
+from verbguard.errors import ConfigError
 from verbguard.policy import build
 
 __all__ = ["GatewayTable", "gateway_table", "origin"]
 
-_HOSTS = ("public", "upstream")
+_EXAMPLES = {"upstream": "http://127.0.0.1:9000", "public": "https://api.example.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,10 @@ class GatewayTable:
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value) or value <= 0:
                 raise ConfigError(f"{name} = {value!r}: seconds, more than zero")
             object.__setattr__(self, name, float(value))
-        if self.host not in _HOSTS:
-            raise ConfigError(f"host = {self.host!r}: {nearest(str(self.host), _HOSTS)}")
+        if self.host not in ("public", "upstream"):
+            raise ConfigError(f"host = {self.host!r}: 'public' for the client's Host, or 'upstream' for the service's own")
         if not isinstance(self.trust_forwarded, bool):
-            raise ConfigError(f"trust_forwarded = {self.trust_forwarded!r}: true or false")
+            raise ConfigError(f"trust_forwarded = {self.trust_forwarded!r}: True or False")
         if not isinstance(self.connections, int) or isinstance(self.connections, bool) or self.connections < 1:
             raise ConfigError(f"connections = {self.connections!r}: a number of connections, at least one")
 
@@ -73,31 +73,24 @@ def origin(value: Any, name: str) -> str:
 
     Raises ConfigError for anything that a URL may have besides, with the reason.
     """
-    example = "'http://127.0.0.1:9000'" if name != "public" else "'https://api.example.com'"
+    mend = f"an origin such as {_EXAMPLES[name]!r}"
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} = {value!r}: a URL such as {example}")
+        raise ConfigError(f"{name} = {value!r}: {mend}")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigError(f"{name}: only printable ASCII without spaces is a URL, such as {example}")
+        raise ConfigError(f"{name}: {mend}, in printable ASCII without spaces")
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"{name}: {error}; a URL such as {example}") from None
+        raise ConfigError(f"{name} = {value!r}: {error}; {mend}") from None
     if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{name}: a URL with a user or password is not taken: clients' own credentials are passed on")
-    if parts.scheme not in ("http", "https") or not value.lower().startswith(f"{parts.scheme}://") or not parts.hostname:
-        raise ConfigError(f"{name} = {value!r}: a URL with http:// or https:// and a host, such as {example}")
-    _only_an_origin(value, name, parts)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"
-
-
-def _only_an_origin(value: str, name: str, parts: SplitResult) -> None:
-    if "?" in value or "#" in value:
-        raise ConfigError(f"{name} = {value!r}: an origin has no query or fragment; each request brings its own")
-    if parts.path not in ("", "/"):
+        raise ConfigError(f"{name}: it holds a user's name; who asks is told by the client's own Authorization")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{name} = {value!r}: {mend}, with http:// or https:// and a host")
+    if parts.path not in ("", "/") or "?" in value or "#" in value:
         bare = f"{parts.scheme}://{parts.netloc}"
         raise ConfigError(
-            f"{name} = {value!r}: an origin has no path, as targets are passed on byte for byte: write {bare!r}, and let "
-            "clients ask for the whole path"
+            f"{name} = {value!r}: write {bare!r}, without a path: the client's is passed on as it is, query and all"
         )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from verbguard.http import Headers
 
-__all__ = ["Answer", "Content", "Forbidden", "Late", "Malformed", "Truncated", "Unreached", "Upstream"]
+__all__ = ["Answer", "Closed", "Content", "Forbidden", "Late", "Malformed", "Socket", "Truncated", "Unreached", "Upstream"]
 
 
 class Unreached(Exception):
@@ -32,6 +32,15 @@ class Truncated(Exception):
 
 class Forbidden(Exception):
     """The request cannot be sent as it is, and was not."""
+
+
+class Closed(Exception):
+    """The service answered a WebSocket handshake with `status` and `headers` instead of opening the connection."""
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        super().__init__(f"the handshake was answered with {status}")
+        self.status = status
+        self.headers = headers
 
 
 class Content:
@@ -86,6 +95,27 @@ class Answer(Protocol):
         """Give the connection back if the answer is complete, else cut it."""
 
 
+class Socket(Protocol):
+    """An open WebSocket connection to the service."""
+
+    @property
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
+        """The field lines of the answer to the handshake."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the service chose."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text or binary message."""
+
+    async def receive(self) -> str | bytes | tuple[int, str]:
+        """The next message, or the code and the reason with which the connection ended."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection, unless it is closed."""
+
+
 class Upstream(Protocol):
     """A service that can be asked.
 
@@ -103,6 +133,9 @@ class Upstream(Protocol):
         overdue: Callable[[], float] | None = None,
     ) -> Answer:
         """Send a request. Where no answer is there in time, `overdue` says for how many seconds more one is wanted."""
+
+    async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> Socket:
+        """Open a WebSocket. Raises Closed for another answer, Forbidden, Unreached or Malformed."""
 
     async def close(self) -> None:
         """End all connections."""
