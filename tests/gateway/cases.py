@@ -49,7 +49,11 @@ def sees(line: str | None = None, content: bytes = b"", framing: str | None = No
 
 
 def gets(
-    status: int | tuple[int, ...] = 200, content: bytes | None = None, rule: str | None = None, then: str = "next", **said: object
+    status: int | tuple[int, ...] = 200,
+    content: bytes | None = None,
+    rule: str | None = None,
+    then: str = "next",
+    **said: object,
 ) -> Gets:
     named = {name.replace("_", "-"): value for name, value in said.items()}
     return Gets(status=status, content=content, rule=rule, then=then, fields=named)  # type: ignore[arg-type]
