@@ -7,19 +7,18 @@ is sent byte for byte.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import Payload
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Late, Malformed, Truncated, Unreached
+from verbguard.gateway.connections import Connector, listen, send_octets
+from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
 
 __all__ = ["AiohttpUpstream"]
@@ -44,6 +43,8 @@ class _Names(dict[bytes, istr]):
 
 
 _NAMES = _Names()
+_HINTS: ContextVar[Hints | None] = ContextVar("hints", default=None)  # aiohttp hands a request on without its caller
+_AS_OCTETS = istr(":octets")  # a name that no field has: this head is not UTF-8
 
 
 class AiohttpUpstream:
@@ -74,7 +75,7 @@ class AiohttpUpstream:
         if self._session is None or self._loop is not loop:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=_connector(self._connections),
+                connector=Connector(limit=self._connections, keepalive_timeout=IDLE),
                 request_class=_Request,
                 ws_response_class=_Handshaken,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -87,13 +88,19 @@ class AiohttpUpstream:
             )
         return self._session
 
-    def url(self, target: bytes) -> URL:
-        """The URL whose target is sent byte for byte. Raises Forbidden for one that cannot be."""
+    def url(self, target: bytes, encoding: str = "utf-8") -> URL:
+        """The URL whose target is sent byte for byte. Raises UnicodeDecodeError for one in another encoding."""
         path, _, query = target.partition(b"?")
+        return URL.build(path=path.decode(encoding), query_string=query.decode(encoding), encoded=True, **self._base)  # type: ignore[arg-type]
+
+    def _exactly(self, target: bytes, headers: Headers) -> tuple[URL, CIMultiDict[str]]:
+        """The target and the field lines, as aiohttp sends them byte for byte."""
         try:
-            return URL.build(path=path.decode("utf-8"), query_string=query.decode("utf-8"), encoded=True, **self._base)  # type: ignore[arg-type]
-        except ValueError:
-            raise Forbidden("the target holds bytes that are no UTF-8") from None
+            return self.url(target), _fields(headers)
+        except UnicodeDecodeError:
+            fields = _fields(headers, "latin-1")
+            fields[_AS_OCTETS] = ""
+            return self.url(target, "latin-1"), fields
 
     async def ask(
         self,
@@ -102,10 +109,12 @@ class AiohttpUpstream:
         headers: Headers,
         content: Content | None = None,
         overdue: Callable[[], float] | None = None,
+        hints: Hints | None = None,
     ) -> Answer:
         """See `Upstream.ask`."""
-        fields = _fields(headers)
-        url = self.url(target)
+        if hints is not None:
+            _HINTS.set(hints)
+        url, fields = self._exactly(target, headers)
         patience = _Patience(self.timeout, overdue)
         sent = None if content is None else _Sent(content, patience)
         if sent is None:
@@ -122,18 +131,20 @@ class AiohttpUpstream:
             raise Late("no answer in time") from error
         except aiohttp.ClientError as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise Forbidden(str(error)) from error
         finally:
             patience.end()
         return _Answer(found)
 
     async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> _Socket:
         """See `Upstream.connect`."""
-        fields = _fields(headers)
+        url, fields = self._exactly(target, headers)
         wait = aiohttp.ClientWSTimeout(ws_close=self.timeout)
         try:
             async with asyncio.timeout(self._connect_timeout + self.timeout):
                 found = await self.session.ws_connect(
-                    self.url(target), protocols=subprotocols, headers=fields, timeout=wait, max_msg_size=LARGEST_MESSAGE
+                    url, protocols=subprotocols, headers=fields, timeout=wait, max_msg_size=LARGEST_MESSAGE
                 )
         except aiohttp.WSServerHandshakeError as error:
             lines = (error.headers or {}).items()
@@ -144,6 +155,8 @@ class AiohttpUpstream:
             raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
         except aiohttp.ClientError as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise Forbidden(str(error)) from error
         return _Socket(found)
 
     async def close(self) -> None:
@@ -153,62 +166,12 @@ class AiohttpUpstream:
             await session.close()
 
 
-def _fields(headers: Headers) -> CIMultiDict[str]:
-    """The field lines as aiohttp sends them. Raises Forbidden for bytes that it would change."""
+def _fields(headers: Headers, encoding: str = "utf-8") -> CIMultiDict[str]:
+    """The field lines as aiohttp takes them."""
     fields: CIMultiDict[str] = CIMultiDict()
-    try:
-        for name, value in headers:
-            fields.add(_NAMES[name], value.decode("utf-8"))
-    except ValueError:
-        raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
+    for name, value in headers:
+        fields.add(_NAMES[name], value.decode(encoding))
     return fields
-
-
-_LONG = re.compile(rb"\n(?:content-length:[ \t]*[1-9]|transfer-encoding:)", re.IGNORECASE)  # content will follow a 204
-
-
-def _connector(connections: int) -> aiohttp.TCPConnector:
-    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE)
-    connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]
-    return connector
-
-
-class _Connection(ResponseHandler):
-    """A connection to a service that may send content where none belongs: with its answer to HEAD, with 204 or with 304.
-
-    What follows the head of such an answer is no answer to the next request. It may follow late, so that after a HEAD, which
-    old scripts answer as a GET, the connection is not used again.
-    """
-
-    _status = b""  # of the head that is coming in
-    _bare: bool | None = None  # whether nothing may follow this head; None until it begins
-    _seen = b""  # the end of what has come of it
-
-    def set_response_params(self, **given: Any) -> None:
-        """A request is about to be sent."""
-        self._bare = None
-        super().set_response_params(**given)
-
-    def data_received(self, data: bytes) -> None:
-        """Some of the answer has come."""
-        if self._bare is None and data:
-            self._status, self._seen = data[9:12], b""
-            self._bare = self._skip_payload or self._status in (b"204", b"304")
-        if not self._bare:
-            return super().data_received(data)
-        end = (self._seen + data).find(b"\r\n\r\n")
-        if end < 0:
-            self._seen = (self._seen + data)[-3:]
-            return super().data_received(data)
-        end += 4 - len(self._seen)
-        super().data_received(data[:end])
-        if self._status[:1] == b"1":
-            self._bare = None
-            return self.data_received(data[end:]) if data[end:] else None
-        if self._skip_payload or data[end:] or (self._status == b"204" and _LONG.search(data, 0, end)):
-            self.force_close()
-        self._bare = False  # whatever comes now ends the connection
-        return None
 
 
 class _Patience:
@@ -241,8 +204,25 @@ def _no_longer(awaited: asyncio.Future[bool]) -> None:
         awaited.set_result(True)
 
 
+class _NoContent:
+    """The methods to which no `Content-Length: 0` is added: all but those whose content means something (RFC 9110 8.6)."""
+
+    def __contains__(self, method: str) -> bool:
+        return method not in aiohttp.ClientRequest.POST_METHODS
+
+
 class _Request(aiohttp.ClientRequest):
-    """A request whose content does not wait for ever for a 100 (Continue)."""
+    """A request whose content does not wait for ever for a 100 (Continue), and that says nothing which the client did not."""
+
+    GET_METHODS = _NoContent()  # type: ignore[assignment]
+
+    async def send(self, conn: Any) -> Any:
+        """Send the head, and begin with the content."""
+        if self.headers.pop(_AS_OCTETS, None) is not None:
+            send_octets(conn)
+        if (hints := _HINTS.get()) is not None:
+            listen(conn, hints)
+        return await super().send(conn)
 
     def update_expect_continue(self, expect: bool = False) -> None:
         """Note whether a 100 is awaited, and end the wait in time."""
