@@ -77,6 +77,30 @@ def test_a_file_sent_twice_is_written_once(dav: Service, root: Path) -> None:
     assert (root / "twice.txt").read_text() == "a"
 
 
+def test_what_others_write_is_seen(dav: Service, root: Path) -> None:
+    """A file that was changed past the gateway is written again, though nothing came by that could have aged the answer."""
+    for _ in range(2):
+        answer = dav.ask("PUT", "/shared.txt", "mine")
+    assert answer.replayed
+    (root / "shared.txt").write_text("somebody else's")
+    assert not dav.ask("PUT", "/shared.txt", "mine").replayed
+    assert (root / "shared.txt").read_text() == "mine"
+
+
+def test_an_update_is_not_lost(dav: Service, root: Path) -> None:
+    """nginx does not look at If-Match and If-None-Match; the gateway compares them with the ETag that nginx has."""
+    dav.ask("PUT", "/compared.txt", "first")
+    tag = dav.ask("GET", "/compared.txt").headers["etag"]
+    assert dav.bare.ask("GET", "/compared.txt").headers["etag"] == tag
+    assert dav.ask("PUT", "/compared.txt", "second", if_match=tag).status == 204
+    late = dav.ask("PUT", "/compared.txt", "third, too late", if_match=tag)
+    assert (late.status, late.data["rule"], (root / "compared.txt").read_text()) == (412, "if-match-evaluated", "second")
+    assert dav.ask("DELETE", "/compared.txt", if_match=tag).status == 412
+    assert dav.ask("PUT", "/compared.txt", "new", if_none_match="*").status == 412
+    assert dav.ask("PUT", "/created.txt", "new", if_none_match="*").status == 201
+    assert dav.bare.ask("PUT", "/compared.txt", "third", if_match=tag).status == 204  # without the gateway
+
+
 def test_a_key_is_honoured(dav: Service, root: Path) -> None:
     """With a key the first answer comes back although the file has changed since; another file with the same key is 422."""
     first = dav.ask("PUT", "/keyed.txt", "a", idempotency_key='"k"')
@@ -151,14 +175,15 @@ def test_locks_are_the_services_own(dav: Service, root: Path) -> None:
 
 
 def test_propfind_is_passed_on_as_it_is(dav: Service, root: Path) -> None:
-    """207 and its document, byte for byte; nothing is claimed for it, with a key or without."""
+    """207 and its document, byte for byte; nothing is claimed for it, with a key or without, and nothing grows old."""
     (root / "found").mkdir()
-    (root / "found" / "a.txt").write_text("a")
+    dav.ask("PUT", "/found/a.txt", "a")
     answers = [service.ask("PROPFIND", "/found/", depth="1", idempotency_key='"p"') for service in (dav, dav.bare, dav)]
     assert {answer.status for answer in answers} == {207}
     assert len({answer.content for answer in answers}) == 1
     assert re.findall(rb"<D:href>(.*?)</D:href>", answers[0].content) == [b"/found/", b"/found/a.txt"]
     assert not any(answer.replayed for answer in answers)
+    assert dav.ask("PUT", "/found/a.txt", "a").replayed
 
 
 # -------------------------------------------------------------------------------------------------------- json-server
@@ -224,6 +249,20 @@ def test_a_change_sent_twice_is_made_once(blog: Service) -> None:
     assert blog.bare.ask("GET", path).data["title"] == CHANGED["title"]
 
 
+def test_a_post_is_not_overwritten_unseen(blog: Service) -> None:
+    """json-server's ETags are weak, and it looks at none; the gateway's are strong, and 412 where they are old."""
+    path = f"/posts/{blog.ask('POST', '/posts', POST).data['id']}"
+    assert blog.bare.ask("GET", path).headers["etag"].startswith("W/")
+    tag = blog.ask("GET", path).headers["etag"]
+    assert tag.startswith('"')
+    assert blog.ask("GET", path, if_none_match=tag).status == 304
+    assert blog.ask("PUT", path, CHANGED, if_match=tag).status == 200
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert blog.ask(method, path, None if method == "DELETE" else POST, if_match=tag).status == 412
+    assert blog.bare.ask("GET", path).data["title"] == CHANGED["title"]
+    assert blog.bare.ask("PUT", path, POST, if_match=tag).status == 200  # without the gateway
+
+
 def test_a_singleton_is_replaced(blog: Service) -> None:
     """PUT on /profile is its own affair, and repeated it is answered from the store."""
     answers = [blog.ask("PUT", "/profile", {"name": "verbs"}) for _ in range(2)]
@@ -243,7 +282,7 @@ def test_options_and_head(blog: Service) -> None:
     """OPTIONS lists what the policies know; HEAD is json-server's own."""
     options = blog.ask("OPTIONS", "/posts/1")
     assert (options.status, options.allow) == (204, {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
-    read, head = blog.ask("GET", "/posts/1"), blog.ask("HEAD", "/posts/1")
+    read, head = blog.ask("GET", "/posts/1"), blog.ask("HEAD", "/posts/1")  # whose ETag is derived from a GET
     assert (head.status, head.content, head.headers["etag"]) == (200, b"", read.headers["etag"])
 
 
