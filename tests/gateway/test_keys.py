@@ -57,7 +57,11 @@ def test_a_key_is_free_when_the_upstream_was_not_reached(lonely: Gate) -> None:
         assert says(lonely, keyed(part, method, f"/things/{method}", f"k-{method}")) == (502, False, "gateway-502-504")
     lonely.upstream.listen()
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        assert says(lonely, keyed(part, method, f"/things/{method}", f"k-{method}")) == (201 if method == "POST" else 200, False, None)
+        assert says(lonely, keyed(part, method, f"/things/{method}", f"k-{method}")) == (
+            201 if method == "POST" else 200,
+            False,
+            None,
+        )
         assert says(lonely, keyed(part, method, f"/things/{method}", f"k-{method}"))[1]
     with lonely.connect() as connection:
         assert connection.send(ask("GET /ordinary")).answer().content == b"ordinary"
