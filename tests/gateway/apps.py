@@ -1,6 +1,6 @@
 """A guarded gateway, as its environment says: what the servers of the tests serve.
 
-    GATEWAY     JSON: {"upstream": url, "gateway": {options of Gateway}, "profile": "guard"}
+GATEWAY     JSON: {"upstream": url, "gateway": {options of Gateway}, "profile": "guard"}
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import os
 
-from verbguard.gateway import Gateway
-
 import verbguard
 from verbguard import Policy, Replay, collection, item
+from verbguard.gateway import Gateway
 
 WANTED = json.loads(os.environ["GATEWAY"])
 

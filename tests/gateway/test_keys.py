@@ -1,4 +1,4 @@
-"""What a key promises when the upstream is down, slow, or says half of something: nothing runs twice, and nothing is made up."""
+"""What a key promises when the upstream is down, slow, or says half of something: nothing runs twice, nothing is made up."""
 
 from __future__ import annotations
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from verbguard.errors import ConfigError
-from verbguard.gateway.fields import answered, forwarded
+from verbguard.gateway.fields import answered, forwarded, origin_of
 from verbguard.gateway.naming import Names
+from verbguard.gateway.table import GatewayTable, origin
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, problem, quoted_path
+from verbguard.http import Headers, Response, problem, quoted_path, reason
 from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
@@ -27,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _LATE = 504, "The service has not answered in time", "What became of the request is not known."
 
+LARGEST_HEAD = 128 << 10  # bytes of a request's fields: twice what h11 and hypercorn take, and httptools takes any number
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
@@ -63,23 +65,22 @@ class Gateway:
         connections: int = 100,
         client: Upstream | None = None,
     ) -> None:
-        scheme, name, port = _judged_origin(upstream, "upstream")
-        if host not in ("public", "upstream"):
-            raise ConfigError(f"host = {host!r}: 'public' for the client's Host, or 'upstream' for the service's own")
-        for field, value in (("connect_timeout", connect_timeout), ("timeout", timeout), ("late", late)):
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
-                raise ConfigError(f"{field} = {value!r}: seconds, more than zero")
-        if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
-            raise ConfigError(f"connections = {connections!r}: a number of connections, at least 1")
-        if not isinstance(trust_forwarded, bool):
-            raise ConfigError(f"trust_forwarded = {trust_forwarded!r}: True or False")
-        if public is not None:
-            _judged_origin(public, "public")
-        self.upstream = upstream
-        self.names = Names(upstream, public, own=host == "upstream")
+        asked = GatewayTable(
+            upstream=origin(upstream, "upstream"),
+            public=public,
+            host=host,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            late=late,
+            trust_forwarded=trust_forwarded,
+            connections=connections,
+        )
+        assert asked.upstream is not None
+        self.upstream = asked.upstream
+        self.names = Names(asked.upstream, asked.public, own=host == "upstream")
         self.trusted = trust_forwarded
-        self.late = float(late)
-        self.client = client or _aiohttp(scheme, name, port, connect_timeout, timeout, late, connections)
+        self.late = asked.late
+        self.client = client or _aiohttp(asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -209,6 +210,7 @@ class _Passing:
 
     async def _tell(self, status: int, title: str, detail: str, ran: bool = True) -> None:
         """An answer of the gateway's own. A guard that holds a claim learns whether the request can have run."""
+        self.scope["verbguard.unanswered"] = status  # who counts what the service owes looks for it
         answer = problem(_RULE, title, status, detail)
         if self.told is not None:
             await self.told
@@ -307,6 +309,10 @@ def target_of(scope: Scope) -> bytes:
 
 def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     """What no gateway of this kind forwards, whether a guard stands in front of it or not."""
+    if scope.get("http_version", "1.1")[:1] == "0":
+        return _unserved(505, "HTTP/0.9 is not served.")  # RFC 9110 15.6.6; httptools takes it for a request like any other
+    if head.size > LARGEST_HEAD:
+        return _unserved(431, f"The fields of a request hold at most {LARGEST_HEAD} bytes.")  # RFC 6585 5
     if method == "CONNECT":
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
@@ -332,10 +338,17 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     return None
 
 
+def _unserved(status: int, detail: str) -> Response:
+    """A problem of no rule, whose type is the status itself (RFC 9457 4.2.1)."""
+    body = json.dumps({"status": status, "title": reason(status), "detail": detail}).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+    return Response(status, [*headers, (b"cache-control", b"no-store")], body)
+
+
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length", "size")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
@@ -343,7 +356,9 @@ class _Head:
         self.length: int | None = None
         self.hops: int | None = None  # what Max-Forwards says
         self.coded = self.chunked = self.expects = False
+        self.size = 0
         for name, value in headers:
+            self.size += len(name) + len(value)
             if name == b"host":
                 self.host = value
                 self.hosts += 1
@@ -381,34 +396,22 @@ async def _reply(send: Send, answer: Response) -> None:
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def _judged_origin(url: str, name: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an origin. Raises ConfigError for anything else."""
-    mend = "an origin such as 'http://127.0.0.1:9000'"
-    if not isinstance(url, str):
-        raise ConfigError(f"{name} = {url!r}: {mend}")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{name} = {url!r}: {error}; {mend}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"{name} = {url!r}: {mend}")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{name}: it holds a user's name; who asks is told by the client's own Authorization")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"{name} = {url!r}: {mend}, without a path: the client's is passed on as it is")
-    return parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme]
-
-
-def _aiohttp(
-    scheme: str, host: str, port: int, connect_timeout: float, timeout: float, late: float, connections: int
-) -> Upstream:
+def _aiohttp(asked: GatewayTable) -> Upstream:
     try:
         from verbguard.gateway.client import AiohttpUpstream
     except ModuleNotFoundError as missing:
         if missing.name not in ("aiohttp", "multidict", "yarl"):
             raise
         raise ConfigError("a gateway needs aiohttp: pip install 'verbguard[gateway]'") from None
+    found = origin_of(asked.upstream or "")
+    assert found is not None
+    scheme, name, port = found
     return AiohttpUpstream(
-        scheme, host, port, connect_timeout=connect_timeout, timeout=timeout, late=late, connections=connections
+        scheme,
+        name,
+        port,
+        connect_timeout=asked.connect_timeout,
+        timeout=asked.timeout,
+        late=asked.late,
+        connections=asked.connections,
     )
