@@ -14,9 +14,9 @@ import verbguard
 PACKAGE = Path(verbguard.__file__).parent
 
 FLOORS = [
-    {"errors", "http", "house", "methods", "routes"},
+    {"errors", "http", "house", "methods", "routes", "webdav"},
     {"policy"},
-    {"rules", "location", "replay", "records", "conditions", "digests"},
+    {"rules", "location", "replay", "records", "conditions", "derived", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
     | {"transactions", "workers"},

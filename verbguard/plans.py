@@ -127,12 +127,24 @@ class Guard:
             )
         if self.map is None:
             return
+        if not shared and self.profile is not Profile.OBSERVE and self.derives:
+            logger.warning(
+                "preconditions = 'derive': several workers run, and with a store in memory writes take turns only within each; "
+                "give guard() a store that they share"
+            )
         self.find = self._finder()
         resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
         for resource in resources:
             self._tell_refused(resource)
         if self.principal is None and self.profile is not Profile.OBSERVE:
             self._tell_principal(resources if self.map.routes or self.router is not None else [self.unmapped])
+
+    @property
+    def derives(self) -> bool:
+        """Whether any resource's state is known by an internal GET."""
+        assert self.map is not None
+        resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
+        return any(resource.derives for resource in (*resources, self.unmapped))
 
     def _tell_principal(self, resources: Sequence[Resource]) -> None:
         """Whose the records are, where there can be any."""
@@ -184,7 +196,8 @@ class Guard:
         if found is None and self.map is not None:
             routes = self._reached(request)
             if routes:
-                found = self.map.junction(_landing(routes, method), routes)
+                landing = _landing(routes, method) if self.router is not None else _nearest(routes)
+                found = self.map.junction(landing, routes)
         return (found or self.unmapped).plan(method)
 
     def _elsewhere(self, request: Request) -> Plan | None:
@@ -450,6 +463,11 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
     """The routes of the template that a router picks for the method: the first that takes it, else the first of all."""
     first = next((route for route in routes if route.methods is None or method in route.methods), routes[0])
     return [route for route in routes if shape(route.template) == shape(first.template)]
+
+
+def _nearest(routes: Sequence[Route]) -> list[Route]:
+    """The routes of the template that says the most of a path, whatever the method: policies describe resources."""
+    return [route for route in routes if shape(route.template) == shape(routes[0].template)]
 
 
 def _children(kinds: Mapping[Place, tuple[Kind, str]]) -> dict[Place, str]:

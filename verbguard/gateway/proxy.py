@@ -13,7 +13,7 @@ from verbguard.gateway.fields import answered, forwarded
 from verbguard.gateway.naming import Names
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, header, problem, quoted_path
+from verbguard.http import Headers, Response, problem, quoted_path
 
 __all__ = ["Gateway"]
 
@@ -29,6 +29,7 @@ _LATE = 504, "The service has not answered in time", "What became of the request
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
+_COUNTED = ("OPTIONS", "TRACE")  # RFC 9110 7.6.2
 _ON_HTTP1 = ("1.1", "1.0")
 
 
@@ -86,7 +87,7 @@ class Gateway:
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket":
-            fields = self._fields(scope, header(scope["headers"], b"host"))
+            fields = self._fields(scope, _Head(scope["headers"]))
             await hand_over(self.client, scope, receive, send, target_of(scope), fields)
         else:
             raise NotImplementedError(f"a gateway has no answer to {kind!r}")
@@ -116,23 +117,26 @@ class Gateway:
             return None
         exchange = _Passing(self, scope, receive, send, content)
         try:
-            await exchange.run(method, target_of(scope), self._fields(scope, head.host))
+            await exchange.run(method, target_of(scope), self._fields(scope, head))
         finally:
             exchange.over()
         return None
 
-    def _fields(self, scope: Scope, host: bytes | None) -> Headers:
+    def _fields(self, scope: Scope, head: _Head) -> Headers:
         client = scope.get("client")
         found = forwarded(
             scope["headers"],
             version=scope.get("http_version", "1.1"),
-            host=host,
+            host=head.host,
             client=client[0] if client else "",
             scheme=scope.get("scheme", "http"),
             trusted=self.trusted,
         )
-        found.insert(0, (b"host", self.names.host_for(host)))
-        return self.names.inward(found, host)
+        found.insert(0, (b"host", self.names.host_for(head.host)))
+        if head.hops and scope["method"] in _COUNTED:
+            left = b"max-forwards", b"%d" % (head.hops - 1)
+            found = [left if name == b"max-forwards" else (name, value) for name, value in found]
+        return self.names.inward(found, head.host)
 
 
 class _Passing:
@@ -166,6 +170,8 @@ class _Passing:
         except TimeoutError:
             if not self.gone:
                 raise
+        except OSError:
+            self.gone = True  # as a server says it when something is sent to a client that left
 
     async def _asked(self, method: str, target: bytes, fields: Headers) -> Answer | None:
         """The service's answer; None where there is none and the client has been told."""
@@ -289,18 +295,23 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     if scope["path"] == "*":
         # The question is about the server that the client is connected with, which is this one.
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
+    if head.hops == 0 and method == "OPTIONS":
+        return Response(204)
+    if head.hops == 0 and method == "TRACE":
+        return problem("options-max-forwards", "TRACE is not answered here", 501, "Max-Forwards lets it go no further.")
     return None
 
 
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "expects", "host", "hosts", "length")
+    __slots__ = ("chunked", "expects", "hops", "host", "hosts", "length")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
         self.hosts = 0
         self.length: int | None = None
+        self.hops: int | None = None  # what Max-Forwards says
         self.chunked = self.expects = False
         for name, value in headers:
             if name == b"host":
@@ -312,6 +323,8 @@ class _Head:
                 self.chunked = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
+            elif name == b"max-forwards" and value.isdigit():
+                self.hops = int(value)
 
 
 async def _content(head: _Head, receive: Receive) -> Content | None:

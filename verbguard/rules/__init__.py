@@ -37,6 +37,7 @@ class Content(Enum):
     NONE = 0
     FIRST = 1  # whether there is any
     JSON = 2  # all of it, when it is JSON below a bound
+    WHOLE = 3  # all of it, whatever it is, up to `max_response`
 
 
 class Answer:
