@@ -19,7 +19,7 @@ FLOORS = [
     {"rules", "location", "replay", "records", "conditions", "derived", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
-    | {"transactions", "workers"},
+    | {"transactions", "workers", "looking", "turns"},
     {"doors", "fastapi", "flask", "config", "gateway", "learning", "openapi", "__init__"},
     {"__main__", "cli"},
 ]

@@ -41,17 +41,17 @@ Where a HAR comes from:
 \b
 Reading the proposal:
   kind = "collection"  # 92%: e.g. POST /orders 201
-  The number is (exchanges that agree + 1) / (all that say anything of it + 2):
-  one is 67 %, three are 80 %, eighteen are 95 %. A kind counts the members that
-  were seen and those that were created; methods count the answers of the
-  resource; a location the creations whose answer holds the id.
+  The number is (exchanges that agree + 1) / (all that tell of it + 2):
+  one is 67 %, three are 80 %, eighteen are 95 %. A kind counts the members
+  that were seen and those that were created; methods count the answers of
+  the resource; a location the creations whose answer holds the id.
   A line below --sure is a comment, and so are statuses below 95 %.
-  A line without a number loosens the guard: without it something that was seen
-  to succeed would be refused.
+  A line without a number loosens the guard: without it something that was
+  seen to succeed would be refused.
 
 \b
 What is kept: paths, methods, statuses, Allow, and where creations are.
-No credentials, no query, no content; of a long id only its beginning is shown.
+No credentials, no query, no content; of a long id only the beginning.
 """,
 )
 @click.option("--har", "files", multiple=True, metavar="FILE", help="A HAR file, also gzipped; - is the input. Repeatable.")

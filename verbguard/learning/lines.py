@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from verbguard.http import quoted_path
 from verbguard.learning.resources import Resource
 from verbguard.learning.segments import is_id
+from verbguard.learning.traffic import Path
 from verbguard.methods import METHODS, SAFE, allow_value, may_answer
 from verbguard.routes import Kind
 
-__all__ = ["Line", "SURE", "lines"]
+__all__ = ["SURE", "Line", "left_to_the_service", "lines", "spelled"]
 
 SURE = 0.8  # below this a line is a comment: three exchanges that agree are as sure
 
@@ -35,16 +36,18 @@ class Line:
     agree: int
     against: int = 0
     example: str = ""
-    sure: float = SURE  # how sure it must be; 0: it only loosens, and is there whatever was seen how often
+    least: float = 0.0  # how sure it must be, where that is more than is asked of all lines
+    loosens: bool = False  # it takes a refusal back, and stands whatever was seen how often
+    offered: bool = False  # it is a comment whatever was seen how often: it would refuse
 
     @property
     def confidence(self) -> float:
         """Laplace's rule of succession: (agreeing + 1) / (all + 2)."""
         return (self.agree + 1) / (self.agree + self.against + 2)
 
-    @property
-    def active(self) -> bool:
-        return self.confidence >= self.sure
+    def stands(self, sure: float) -> bool:
+        """Whether it is a line, rather than a comment, where lines must be this sure."""
+        return self.loosens or (not self.offered and self.confidence >= max(self.least, sure))
 
 
 def lines(resource: Resource) -> list[Line]:
@@ -78,7 +81,7 @@ def _put(resource: Resource) -> Line | None:
     shown = resource.example("PUT")
     if resource.member is None or resource.ends_in_parameter or shown is None:
         return None
-    return Line("put", "allow", resource.count("PUT"), 0, spelled(shown), 0)
+    return Line("put", "allow", resource.count("PUT"), 0, spelled(shown), loosens=True)
 
 
 def _of_member(resource: Resource) -> Line | None:
@@ -184,21 +187,32 @@ def _succeeded(member: Resource, path: str) -> bool:
 # ---- replay
 
 
+def left_to_the_service(paths: Collection[Path]) -> Line | None:
+    """What a service does with keys that the guard's own replay would get in the way of."""
+    keyed = sum(path.keyed for path in paths)
+    released = sorted({status for path in paths for status in path.released})
+    if any(path.own_keys for path in paths):
+        example = "one Idempotency-Key served for different requests"
+        return Line("replay", {"keyed": False}, keyed, 0, example, loosens=True)
+    if released:
+        example = "the same Idempotency-Key succeeded after it"
+        return Line("replay", {"release": released}, keyed, 0, example, loosens=True)
+    return None
+
+
 def _replay(resource: Resource) -> Iterator[Line]:
     paths = resource.paths.values()
     writes = sum(count for (method, _), count in resource.answers.items() if method not in SAFE)
     keyed = sum(path.keyed for path in paths)
     again = sum(path.repeated for path in paths)
-    released = sorted({status for path in paths for status in path.released})
-    if any(path.own_keys for path in paths):
-        yield Line("replay", {"keyed": False}, keyed, 0, "one Idempotency-Key served for different requests", 0)
-    elif released:
-        yield Line("replay", {"release": released}, keyed, 0, "the same Idempotency-Key succeeded after it", 0)
+    left = left_to_the_service(paths)
+    if left is not None:
+        yield left
     elif keyed and keyed == writes:
         example = f"all {writes} writes had an Idempotency-Key; without one they would be 400"
-        yield Line("replay", {"required": True}, keyed, 0, example, 2)
+        yield Line("replay", {"required": True}, keyed, 0, example, offered=True)
     if again:
-        yield Line("", None, again, 0, f"{again} of {writes} writes came again with the same content", 2)
+        yield Line("", None, again, 0, f"{again} of {writes} writes came again with the same content", offered=True)
 
 
 # ---- examples

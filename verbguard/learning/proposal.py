@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from verbguard.http import Request
-from verbguard.learning.lines import SURE, Line, lines, spelled
+from verbguard.learning.lines import SURE, Line, left_to_the_service, lines, spelled
 from verbguard.learning.resources import Resource, resources
 from verbguard.learning.traffic import Traffic
 from verbguard.plans import Guard
@@ -33,21 +33,18 @@ class Table:
         return Policy(**fields) if fields else None
 
     def active(self) -> list[Line]:
-        return [line for line in self.lines if self.is_active(line)]
-
-    def is_active(self, line: Line) -> bool:
-        return line.confidence >= (max(line.sure, self.sure) if line.sure else 0)
+        return [line for line in self.lines if line.stands(self.sure)]
 
     def loosen(self, rule: str, example: str) -> bool:
         """Take a rule's refusal back; False where that was done already."""
         if rule == "put-no-collection":
             known = any(line.name == "put" for line in self.lines)
             if not known:
-                self.lines.insert(1, Line("put", "allow", 1, 0, example, 0))
+                self.lines.insert(1, Line("put", "allow", 1, 0, example, loosens=True))
             return not known
         found = next((line for line in self.lines if line.name == "rules"), None)
         if found is None:
-            found = Line("rules", {}, 1, 0, example, 0)
+            found = Line("rules", {}, 1, 0, example, loosens=True)
             self.lines.append(found)
         known = rule in found.value
         found.value[rule] = "observe"
@@ -84,6 +81,9 @@ def propose(traffic: Traffic, sure: float = SURE) -> Proposal:
         else:
             tables.append(table)
     found = Proposal(traffic, tables, read_only)
+    left = left_to_the_service(traffic.unspoken.values())
+    if left is not None:
+        found.default.lines.append(left)
     _try(found, traffic)
     return found
 
@@ -105,7 +105,7 @@ def _try(proposal: Proposal, traffic: Traffic) -> None:
     changed = True
     while changed:
         changed = False
-        for path, seen in traffic.paths.items():
+        for path, seen in (*traffic.paths.items(), *traffic.unspoken.items()):
             for method, status in seen.answers:
                 if 200 <= status <= 299:
                     changed = trial.loosened(method, path, status, seen.refusals) or changed
@@ -148,7 +148,7 @@ def _text(proposal: Proposal, source: str) -> Iterator[str]:
     seen = f"{traffic.exchanges} exchanges at {len(traffic.paths)} paths"
     yield f"# Proposed by `verbguard learn` from {seen} ({_plain(source)})."
     yield "# A service may do more than was seen: read each line, and change what you know better."
-    yield "# The number is how sure a line is: (exchanges that agree + 1) / (all that say anything about it + 2)."
+    yield "# The number is how sure a line is: (exchanges that agree + 1) / (all that tell of it + 2)."
     yield "# What is less sure is a comment; what only loosens the guard, so that nothing seen to succeed is refused, is not."
     for reason, count in sorted(traffic.left_out.items()):
         yield f"# Left out, {_plain(reason)}: {count} exchanges."
@@ -172,9 +172,9 @@ def _line_text(table: Table) -> Any:
     def text(line: Line) -> str:
         if not line.name:
             return f"# {_plain(line.example)}"
-        mark = "" if table.is_active(line) else "# "
-        why = f"{line.confidence:.0%}: " if line.sure and line.sure <= 1 else ""
-        seen = f"e.g. {line.example}" if line.sure else f"seen: {line.example}"
+        mark = "" if line.stands(table.sure) else "# "
+        why = "" if line.loosens or line.offered else f"{line.confidence:.0%}: "
+        seen = f"seen: {line.example}" if line.loosens or line.offered else f"e.g. {line.example}"
         return f"{mark}{line.name} = {_value(line.value)}  # {why}{_plain(seen)}"
 
     return text

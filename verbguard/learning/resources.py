@@ -186,7 +186,7 @@ def _told_apart(node: _Node, depth: int) -> tuple[dict[str, _Node], dict[str, _N
             suffixed.setdefault(suffix, _Node()).take_in(child)
         else:
             words[segment] = child
-    if depth <= 1 and len(ids) == 1 and _is_version(*next(iter(ids.items()))):
+    if depth == 0 and len(ids) == 1 and _is_version(*next(iter(ids.items()))):
         words, ids = words | ids, {}
     if all(child.named for child in ids.values()):  # nothing by its looks alone
         slugs = {segment: child for segment, child in words.items() if _may_be_member(segment, child)}

@@ -44,6 +44,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.paths: dict[str, Path] = {}
+        self.unspoken: dict[str, Path] = {}  # those that no template can spell: they make no resource, and must not be refused
         self.exchanges = 0
         self.left_out: Counter[str] = Counter()  # why -> how many
         self._prints: dict[bytes, int] = {}
@@ -57,9 +58,11 @@ class Traffic:
             reason = "too many paths"
         if reason is not None:
             self.left_out[reason] += 1
-            return
-        self.exchanges += 1
-        path = self.paths.setdefault(one.path, Path())
+            if reason != _UNSPOKEN or len(self.unspoken) >= MOST:
+                return
+        else:
+            self.exchanges += 1
+        path = (self.paths if reason is None else self.unspoken).setdefault(one.path, Path())
         path.answers[one.method, one.status] += 1
         path.allow |= one.allow or set()
         if one.method == "POST" and one.status == 201 and len(path.creations) < MOST:
@@ -89,7 +92,7 @@ class Traffic:
                 return
             before = self._keys[one.key] = []
         for first in before if one.succeeded else ():
-            there = self.paths[first.path]
+            there = self._at(first.path)
             if not first.succeeded:
                 there.released.add(first.status)
             elif not one.print or one.print != first.print:
@@ -100,12 +103,18 @@ class Traffic:
             else:  # no client repeats itself that often: this is one key for everything
                 path.own_keys = True
 
+    def _at(self, path: str) -> Path:
+        return self.paths.get(path) or self.unspoken[path]
+
+
+_UNSPOKEN = "a path that no template can spell"
+
 
 def _unusable(one: Seen) -> str | None:
-    if not one.path.startswith("/"):
-        return "no path"  # CONNECT and OPTIONS *
+    if not one.path.startswith("/") or one.method == "CONNECT":
+        return "no path"  # such as OPTIONS *
     if not one.path.isprintable() or any(mark in one.path for mark in " {}<>"):
-        return "a path that no template can spell"
+        return _UNSPOKEN
     if not 100 <= one.status <= 599:
         return "no answer"
     return None
