@@ -65,7 +65,8 @@ SEGMENTS = [  # segment, whether it is an id by its looks, at a depth of 2
     ("cus_9s6XKzkNRiz8i3", True), ("pk_live_51H8abcD2eZ", True), ("ann@example.org", True), ("978-3-16-148410", True),
     ("dQw4w9WgXcQ12", True), ("48.137,11.575", True), ("52.5", True),
     ("search", False), ("v1", False), ("oauth2", False), ("ipv4", False), ("mp3", False), ("blue-cup", False),
-    ("get_all", False),     ("x_coordinates", False), ("application_settings", False), ("base64encoded", False), ("top10", False), ("", False),
+    ("get_all", False), ("x_coordinates", False), ("application_settings", False),
+    ("base64encoded", False), ("top10", False), ("", False),
     ("me", False), ("index.html", False), ("a.b", False), ("Zeitschriften", False),
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ Start here:
   verbguard demo               see the difference on a real server
   verbguard routes shop:app    what the guard would do with your app
   verbguard serve shop:app     run your app guarded, without touching it
-  verbguard learn --har FILE   what a service without routes has shown, as a verbguard.toml
+  verbguard learn --har FILE   a verbguard.toml from recorded traffic
   verbguard rules              what it looks for, and why
   verbguard store ls URL       what the guards of several processes share
 
