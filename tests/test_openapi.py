@@ -234,7 +234,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no.yaml"):
         load(tmp_path / "no.yaml")
     (tmp_path / "verbguard.toml").write_text('openapi = "no.yaml"\n')
-    with pytest.raises(ConfigError, match=r"verbguard\.toml: openapi = 'no\.yaml'"):
+    with pytest.raises(ConfigError, match=r"verbguard\.toml:1: openapi = 'no\.yaml'"):
         load_config(tmp_path / "verbguard.toml")
 
 

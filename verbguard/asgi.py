@@ -190,7 +190,7 @@ class GuardMiddleware:
             if plan.passes:
                 await self.app(scope, receive, send)
                 return
-            scope["verbguard"] = True
+            scope["verbguard"] = plan  # who watches from outside learns which route it was
             request = AsgiRequest(scope, path, prefix)
             if not plan.refuses:
                 await self.serving(self, plan, request, receive, send).run()
@@ -203,7 +203,7 @@ class GuardMiddleware:
             await reply(send, answer)
             return
 
-        scope["verbguard"] = True
+        scope["verbguard"] = plan
         if plan.idle:
             await self.app(scope, receive, send)
             return

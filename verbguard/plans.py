@@ -372,6 +372,11 @@ class Guard:
 
     # ---- findings
 
+    def listen(self, *observers: Observer) -> None:
+        """Let further observers hear of findings, beside those that the guard was made with."""
+        self.observers = (*self.observers, *observers)
+        self._only_log = None
+
     def fault(self, method: str) -> Response | None:
         """Called while an exception of the guard's own is handled: the refusal of an unsafe request; a safe one runs."""
         logger.exception("verbguard failed; please report this")

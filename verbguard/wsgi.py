@@ -290,7 +290,7 @@ class GuardMiddleware:
         if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches) and _shows(environ, plan):
             if plan.passes:
                 return self.app(environ, start_response)
-            environ[MARK] = True
+            environ[MARK] = plan
             request = WsgiRequest(environ, path, decoded(prefix))
             if not plan.refuses:
                 return _Serving(self, plan, request, start_response).run()
@@ -300,7 +300,7 @@ class GuardMiddleware:
                 return self.faulty(environ, start_response)
             return reply(start_response, answer)
 
-        environ[MARK] = True
+        environ[MARK] = plan
         if plan.idle:
             return self.app(environ, start_response)
         heads = plan.heads

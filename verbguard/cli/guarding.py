@@ -64,8 +64,13 @@ def read(path: str | None, openapi: str | None = None) -> Config | None:
         raise Trouble(str(error)) from None
 
 
-def acting(app: Any, keywords: dict[str, Any], config: str | None, known: Knowledge | None = None) -> Acting:
-    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request."""
+def acting(
+    app: Any, keywords: dict[str, Any], config: str | None, known: Knowledge | None = None, *, told: bool = False
+) -> Acting:
+    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request.
+
+    `told`: the caller knows already which options are not used.
+    """
     from verbguard.plans import Guard
 
     source = config or "the command line"
@@ -74,7 +79,7 @@ def acting(app: Any, keywords: dict[str, Any], config: str | None, known: Knowle
         raise Trouble(f"{known.name}: a document is for what shows no routes of its own, and this app shows them.")
     installed = _installed(app)
     if installed is not None:
-        if keywords:
+        if keywords and not told:
             click.echo("The app has a guard of its own, and that one acts: the options given here are not used.", err=True)
         keywords, source, config, known = installed, "the app's guard()", None, None
     try:

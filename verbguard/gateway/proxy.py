@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from verbguard.errors import ConfigError
-from verbguard.gateway.fields import answered, forwarded
+from verbguard.gateway.fields import answered, forwarded, origin_of
 from verbguard.gateway.naming import Names
-from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
+from verbguard.gateway.table import GatewayTable, origin
+from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
 from verbguard.http import Headers, Response, problem, quoted_path
+from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
 
@@ -62,23 +63,22 @@ class Gateway:
         connections: int = 100,
         client: Upstream | None = None,
     ) -> None:
-        scheme, name, port = _judged_origin(upstream, "upstream")
-        if host not in ("public", "upstream"):
-            raise ConfigError(f"host = {host!r}: 'public' for the client's Host, or 'upstream' for the service's own")
-        for field, value in (("connect_timeout", connect_timeout), ("timeout", timeout), ("late", late)):
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
-                raise ConfigError(f"{field} = {value!r}: seconds, more than zero")
-        if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
-            raise ConfigError(f"connections = {connections!r}: a number of connections, at least 1")
-        if not isinstance(trust_forwarded, bool):
-            raise ConfigError(f"trust_forwarded = {trust_forwarded!r}: True or False")
-        if public is not None:
-            _judged_origin(public, "public")
-        self.upstream = upstream
-        self.names = Names(upstream, public, own=host == "upstream")
+        asked = GatewayTable(
+            upstream=origin(upstream, "upstream"),
+            public=public,
+            host=host,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            late=late,
+            trust_forwarded=trust_forwarded,
+            connections=connections,
+        )
+        assert asked.upstream is not None
+        self.upstream = asked.upstream
+        self.names = Names(asked.upstream, asked.public, own=host == "upstream")
         self.trusted = trust_forwarded
-        self.late = float(late)
-        self.client = client or _aiohttp(scheme, name, port, connect_timeout, timeout, late, connections)
+        self.late = asked.late
+        self.client = client or _aiohttp(asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -111,8 +111,10 @@ class Gateway:
         head = _Head(scope["headers"])
         refusal = _refused(method, scope, head)
         if refusal is not None:
+            if (claim := scope.get("verbguard.run")) is not None:
+                claim.not_run()
             return await _reply(send, refusal)
-        content = await _content(head, receive)
+        content = await _content(head, scope.get("http_version", "1.1"), receive)
         if content is not None and content.gone:
             return None
         exchange = _Passing(self, scope, receive, send, content)
@@ -150,6 +152,7 @@ class _Passing:
         self.content = content
         self.claim: Any = scope.get("verbguard.run")  # what a guard holds for this request, if it holds a claim
         self.told: asyncio.Task[None] | None = None  # the client is told that its answer is late
+        self.hinting: asyncio.Task[None] | None = None  # the early hints on their way to the client
         self.gone = False  # whether the client is away
         self.look: asyncio.TimerHandle | None = None
         self.watch: asyncio.Task[None] | None = None
@@ -177,7 +180,7 @@ class _Passing:
         """The service's answer; None where there is none and the client has been told."""
         try:
             overdue = None if self.claim is None else self._overdue
-            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue)
+            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue, self._hints())
         except Forbidden as error:
             await self._tell(400, "The request cannot be forwarded", f"It cannot be passed on unchanged: {error}.", ran=False)
         except Unreached as error:
@@ -195,6 +198,7 @@ class _Passing:
         else:
             if self.told is not None:
                 await self.told
+            await self._hinted()
             if 200 <= answer.status <= 599:
                 return answer
             answer.close()
@@ -204,6 +208,7 @@ class _Passing:
 
     async def _tell(self, status: int, title: str, detail: str, ran: bool = True) -> None:
         """An answer of the gateway's own. A guard that holds a claim learns whether the request can have run."""
+        self.scope["verbguard.unanswered"] = status  # who counts what the service owes looks for it
         answer = problem(_RULE, title, status, detail)
         if self.told is not None:
             await self.told
@@ -214,6 +219,27 @@ class _Passing:
         else:
             self.claim.not_run()
             await _reply(self.send, answer)
+
+    def _hints(self) -> Hints | None:
+        """Where early hints go; None where the server or its client does not take them (RFC 9110 15.2)."""
+        scope = self.scope
+        if "http.response.early_hint" not in (scope.get("extensions") or ()) or scope.get("http_version") == "1.0":
+            return None
+        return self._hint
+
+    def _hint(self, links: list[bytes]) -> None:
+        message = {"type": "http.response.early_hint", "links": links}
+        self.hinting = asyncio.get_running_loop().create_task(self._say_hint(message, self.hinting))
+
+    async def _say_hint(self, message: Message, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        await self.send(message)
+
+    async def _hinted(self) -> None:
+        """The answer comes behind all hints."""
+        if self.hinting is not None:
+            await self.hinting
 
     def _overdue(self) -> float:
         """The client is told that the answer is late; for its retry the answer is still wanted."""
@@ -285,13 +311,17 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
         return problem("method-case-sensitive", "Methods are case-sensitive", 501, "This gateway knows only upper case.")
-    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1"):
-        detail = "Host is missing." if not head.hosts else "Host is repeated."
+    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
+        detail = "Host is missing." if not head.hosts else "Host is repeated, or no host."
         return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
-    if head.chunked and head.length is not None:
-        headers = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    if head.coded and head.length is not None:
         detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
-        return problem("framing-cl-te", "Two framing fields", 400, detail, headers)
+        return problem("framing-cl-te", "Two framing fields", 400, detail, closing)
+    if head.coded and not head.chunked:
+        # "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501",
+        # RFC 9112 6.1. What a server has decoded is passed on as chunked, and would lose the other coding.
+        return problem("framing-cl-te", "A transfer coding that is not known", 501, "This gateway knows only chunked.", closing)
     if scope["path"] == "*":
         # The question is about the server that the client is connected with, which is this one.
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
@@ -305,14 +335,14 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "expects", "hops", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
         self.hosts = 0
         self.length: int | None = None
         self.hops: int | None = None  # what Max-Forwards says
-        self.chunked = self.expects = False
+        self.coded = self.chunked = self.expects = False
         for name, value in headers:
             if name == b"host":
                 self.host = value
@@ -320,22 +350,29 @@ class _Head:
             elif name == b"content-length":
                 self.length = int(value) if value.isdigit() else 0
             elif name == b"transfer-encoding":
-                self.chunked = True
+                self.chunked = not self.coded and value.strip().lower() == b"chunked"
+                self.coded = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
-            elif name == b"max-forwards" and value.isdigit():
+            elif name == b"max-forwards" and value.isdigit() and len(value) < 10:
                 self.hops = int(value)
 
 
-async def _content(head: _Head, receive: Receive) -> Content | None:
-    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one."""
-    if not head.chunked and not head.length:
+async def _content(head: _Head, version: str, receive: Receive) -> Content | None:
+    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one.
+
+    From HTTP/2 on there may be content that no field announces.
+    """
+    unannounced = head.length is None and not head.coded and version not in _ON_HTTP1
+    if not (head.chunked or head.length or unannounced):
         return None
-    if head.expects:
+    if head.expects and not unannounced:
         return Content(head.length, b"", False, receive)
     message = await receive()
     content = Content(head.length, message.get("body", b""), not message.get("more_body", False), receive)
     content.gone = message["type"] != "http.request"
+    if unannounced and content.whole and not content.first and not content.gone:
+        return None
     return content
 
 
@@ -344,34 +381,22 @@ async def _reply(send: Send, answer: Response) -> None:
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def _judged_origin(url: str, name: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an origin. Raises ConfigError for anything else."""
-    mend = "an origin such as 'http://127.0.0.1:9000'"
-    if not isinstance(url, str):
-        raise ConfigError(f"{name} = {url!r}: {mend}")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{name} = {url!r}: {error}; {mend}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"{name} = {url!r}: {mend}")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{name}: it holds a user's name; who asks is told by the client's own Authorization")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"{name} = {url!r}: {mend}, without a path: the client's is passed on as it is")
-    return parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme]
-
-
-def _aiohttp(
-    scheme: str, host: str, port: int, connect_timeout: float, timeout: float, late: float, connections: int
-) -> Upstream:
+def _aiohttp(asked: GatewayTable) -> Upstream:
     try:
         from verbguard.gateway.client import AiohttpUpstream
     except ModuleNotFoundError as missing:
         if missing.name not in ("aiohttp", "multidict", "yarl"):
             raise
         raise ConfigError("a gateway needs aiohttp: pip install 'verbguard[gateway]'") from None
+    found = origin_of(asked.upstream or "")
+    assert found is not None
+    scheme, name, port = found
     return AiohttpUpstream(
-        scheme, host, port, connect_timeout=connect_timeout, timeout=timeout, late=late, connections=connections
+        scheme,
+        name,
+        port,
+        connect_timeout=asked.connect_timeout,
+        timeout=asked.timeout,
+        late=asked.late,
+        connections=asked.connections,
     )
