@@ -12,7 +12,12 @@ import pytest
 from servers.processes import Running, running
 from servers.wire import Answer, Connection, request
 
-SERVERS = [("uvicorn-h11", "fastapi_app"), ("uvicorn-httptools", "fastapi_app"), ("waitress", "flask_app")]
+SERVERS = [
+    ("uvicorn-h11", "fastapi_app"),
+    ("uvicorn-httptools", "fastapi_app"),
+    ("waitress", "flask_app"),
+    ("uvicorn-httptools", "gateway_app"),
+]
 CLIENTS = 50
 
 
@@ -36,12 +41,15 @@ class Site:
 
 def serving(home: Path, name: str, app: str, stack: ExitStack, count: int = 1, store: str = "memory://") -> Site:
     environment = {"COUNTERS": str(home), "COUNTERS_STORE": store}
+    if app == "gateway_app":
+        service = stack.enter_context(running("servers.counters:bare_app", "waitress", environment=environment))
+        environment["COUNTERS_UPSTREAM"] = f"http://127.0.0.1:{service.port}"
     return Site(
         home, [stack.enter_context(running(f"servers.counters:{app}", name, environment=environment)) for _ in range(count)]
     )
 
 
-@pytest.fixture(scope="module", params=SERVERS, ids=[name for name, _ in SERVERS])
+@pytest.fixture(scope="module", params=SERVERS, ids=["-".join(each) for each in SERVERS])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with ExitStack() as stack:
         yield serving(tmp_path_factory.mktemp("counters"), *request.param, stack)
@@ -79,7 +87,7 @@ def test_no_update_is_lost(site: Site) -> None:
     assert count_to(site, CLIENTS) > 0
 
 
-@pytest.mark.parametrize(("name", "app"), [("uvicorn-httptools", "fastapi_app"), ("waitress", "flask_app")])
+@pytest.mark.parametrize(("name", "app"), SERVERS[1:])
 def test_processes_that_share_a_store_take_turns(name: str, app: str, tmp_path: Path) -> None:
     """Two processes in front of one service: a write in the one waits for a write in the other."""
     with ExitStack() as stack:

@@ -189,6 +189,7 @@ DEFAULTS: dict[str, object] = {
     "max_response": 1 << 20,
     "authorize": None,
     "fingerprint": "bytes",
+    "verify": None,
     "release": frozenset(),
 }
 

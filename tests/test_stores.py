@@ -44,6 +44,7 @@ from verbguard.stores import Store
 from verbguard.stores import open as open_store
 from verbguard.stores.memory import MemoryStore
 from verbguard.stores.sqlite import SqliteStore
+from verbguard.turns import lease_of
 
 ITEM = "/items/1"
 LEASE, KEEP, WINDOW = 10.0, 100.0, 30.0
@@ -586,6 +587,31 @@ def test_a_lost_claim_is_not_renewed(store: Store, clock: Clock) -> None:
     token = win(store, keyed("other"))
     store.release(keyed("other"), token)
     assert not store.renew(keyed("other"), token)
+
+
+def test_turns_are_taken_one_after_the_other(store: Store, clock: Clock) -> None:
+    """Processes take turns by a lease: one has it, it is renewed and given back, and who died with it blocks nobody."""
+
+    def lease(path: str = ITEM) -> Claim:
+        return lease_of(b"scope", path, LEASE)
+
+    mine = lease()
+    token = win(store, mine)
+    assert type(store.claim(lease())) is Busy
+    assert isinstance(store.claim(lease("/items/2")), Won)
+    clock.advance(LEASE - 1)
+    assert store.renew(mine, token)
+    clock.advance(LEASE - 1)
+    assert type(store.claim(lease())) is Busy
+    assert store.release(mine, token)
+    theirs = lease()
+    later = win(store, theirs)
+    assert later > token
+    clock.advance(LEASE)
+    assert win(store, mine) > later
+    assert not store.renew(theirs, later)
+    assert not store.release(theirs, later)
+    assert quiet(store)
 
 
 def test_an_answer_that_cannot_be_framed_is_not_kept(store: Store) -> None:

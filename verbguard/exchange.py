@@ -467,7 +467,7 @@ def _dotted(path: str) -> bool:
 
 
 def pending(request: Request) -> bool:
-    """Whether more content is waiting than is worth reading for nothing."""
+    """Whether content is waiting that is not worth reading for nothing, or better not read."""
     fields = request.fields
     if b"transfer-encoding" in fields:
         return True
@@ -475,4 +475,5 @@ def pending(request: Request) -> bool:
     if length is None:
         return False
     much = not length.isdigit() or len(length) > 9 or int(length) > PENDING
-    return much or (length != b"0" and b"expect" in fields)
+    # Content of GET is refused for "its potential as a request smuggling attack" (RFC 9110 9.3.1): what follows is not trusted.
+    return much or (length != b"0" and (b"expect" in fields or request.method in ("GET", "HEAD")))

@@ -198,7 +198,8 @@ class Plan:
         acts = guard.profile is not Profile.GUARD or any(
             action is not Action.OBSERVE and (target.mapped or _asked_for(rule, policy)) for rule, action in self.triggers
         )
-        self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
+        watching = [rule for rule, _ in self.triggers if acts or guard.gateway and rule.gateway is Action.REJECT]
+        self.watches = frozenset(name for rule in watching for name in rule.fields or ())
         self.before = tuple(judged for judged in self.triggers if judged[0].before)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer

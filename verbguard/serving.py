@@ -302,6 +302,8 @@ class Serving(Exchange):
         turn, self.turn = self.turn, ""
         if self.lease_token:
             self.forget(self.lease)
+            if self.lease is not None and self.lease.lost:
+                self.say(replaying.LEASE_LOST, "The turn on the target outlived its lease; another process may have written.")
             self.end_lease()
         if turn:
             self.middleware.turns.release(turn)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 from threading import Event, Lock
 
@@ -20,12 +19,13 @@ TURN = 30.0  # seconds that a write waits for its turn: longer than most clients
 
 
 class _Waiter:
-    """Somebody who waits; `given` says that the turn is theirs, whether they have noticed or not."""
+    """Somebody who is `queued`; `given` says that the turn is theirs, whether they have noticed or not."""
 
-    __slots__ = ("given", "wake")
+    __slots__ = ("given", "queued", "wake")
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.wake = wake
+        self.queued = True
         self.given = False
 
 
@@ -79,9 +79,11 @@ class Turns:
     def release(self, name: str) -> None:
         """The turn is over; the next one's begins."""
         while (waiter := self._next(name)) is not None:
-            with suppress(RuntimeError):  # an event loop that is closed: nobody waits there any more
+            try:
                 waiter.wake()
                 return
+            except RuntimeError:  # an event loop that is closed: nobody waits there any more, and the turn is the next one's
+                waiter.given = False
 
     def _enter(self, name: str, waiter: _Waiter) -> bool | None:
         """True for a turn at once, False when it is too crowded, None for one that must be waited for."""
@@ -99,9 +101,10 @@ class Turns:
     def _leave(self, name: str, waiter: _Waiter) -> bool:
         """Stop waiting; True when the turn has come after all."""
         with self._mutex:
-            if not waiter.given:
+            if waiter.queued:
                 self._queues[name].remove(waiter)
                 self.waiting -= 1
+                waiter.queued = False
             return waiter.given
 
     def _next(self, name: str) -> _Waiter | None:
@@ -111,7 +114,7 @@ class Turns:
                 del self._queues[name]
                 return None
             waiter = queue.popleft()
-            waiter.given = True
+            waiter.queued, waiter.given = False, True
             self.waiting -= 1
             return waiter
 

@@ -76,6 +76,14 @@ def test_what_is_added_to_a_request(trusted: bool, before: Headers, field: bytes
     assert b"|".join(value for name, value in sent(before, trusted=trusted) if name == field) == after
 
 
+@pytest.mark.parametrize(("version", "cookies"), [("1.1", [b"a=1", b"b=2"]), ("2", [b"a=1; b=2"])])
+def test_the_crumbs_of_a_cookie_are_put_together(version: str, cookies: list[bytes]) -> None:
+    """What HTTP/2 cuts is one line for HTTP/1.1 (RFC 9113 8.2.3); what came as two lines stays two."""
+    headers = [(b"cookie", b"a=1"), (b"x-a", b"1"), (b"cookie", b"b=2")]
+    found = forwarded(headers, version=version, host=b"a", client="", scheme="http", trusted=False)
+    assert [value for name, value in found if name == b"cookie"] == cookies
+
+
 def test_an_ipv6_address_is_quoted_in_forwarded_only() -> None:
     fields = dict(sent([], client="2001:db8::1"))
     assert fields[b"forwarded"].startswith(b'for="[2001:db8::1]";')

@@ -1,11 +1,13 @@
-"""Two applications that know nothing of ETags, with a file for each counter: `fastapi_app`, `flask_app`.
+"""Applications that know nothing of ETags, with a file for each counter: `fastapi_app`, `flask_app`, and `gateway_app` in front
+of `bare_app`, which has no guard.
 
 /counters/{name}   GET, PUT and DELETE; a PUT takes a moment between its decision and its effect, as a database does.
                    preconditions="derive", and a condition is required
 /plain/{name}      the same files, where nothing is required and a repeated PUT is verified
 /runs              how many writes have run in this process
 
-The directory is $COUNTERS: whoever else writes into it passes no guard. $COUNTERS_STORE names the replay store.
+The directory is $COUNTERS: whoever else writes into it passes no guard. $COUNTERS_STORE names the replay store, and
+$COUNTERS_UPSTREAM the service behind the gateway.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import flask
 
 import verbguard
 from verbguard import Replay, item
+from verbguard.gateway import Gateway
 
 HOME = Path(os.environ["COUNTERS"])
 STORE = os.environ.get("COUNTERS_STORE", "memory://")
@@ -73,7 +76,7 @@ def _fastapi() -> fastapi.FastAPI:
     def count() -> int:
         return runs
 
-    return verbguard.guard(app, policies=POLICIES, store=STORE)
+    return app
 
 
 def _flask() -> flask.Flask:
@@ -105,8 +108,14 @@ def _flask() -> flask.Flask:
     def count() -> str:
         return str(len(runs))
 
-    policies = {key.replace("{", "<").replace("}", ">"): policy for key, policy in POLICIES.items()}
-    return verbguard.guard(app, policies=policies, store=STORE)
+    return app
 
 
-fastapi_app, flask_app = _fastapi(), _flask()
+fastapi_app = verbguard.guard(_fastapi(), policies=POLICIES, store=STORE)
+flask_app = verbguard.guard(
+    _flask(), policies={key.replace("{name}", "<name>"): policy for key, policy in POLICIES.items()}, store=STORE
+)
+bare_app = _flask()
+gateway_app = verbguard.guard(
+    Gateway(os.environ.get("COUNTERS_UPSTREAM", "http://127.0.0.1:9000")), policies=POLICIES, store=STORE
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,8 @@ from aiohttp.payload import Payload
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Late, Malformed, Truncated, Unreached
+from verbguard.gateway.connections import Connector, listen, send_octets
+from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
 
 __all__ = ["AiohttpUpstream"]
@@ -41,6 +43,8 @@ class _Names(dict[bytes, istr]):
 
 
 _NAMES = _Names()
+_HINTS: ContextVar[Hints | None] = ContextVar("hints", default=None)  # aiohttp hands a request on without its caller
+_AS_OCTETS = istr(":octets")  # a name that no field has: this head is not UTF-8
 
 
 class AiohttpUpstream:
@@ -71,7 +75,7 @@ class AiohttpUpstream:
         if self._session is None or self._loop is not loop:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE),
+                connector=Connector(limit=self._connections, keepalive_timeout=IDLE),
                 request_class=_Request,
                 ws_response_class=_Handshaken,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -84,13 +88,19 @@ class AiohttpUpstream:
             )
         return self._session
 
-    def url(self, target: bytes) -> URL:
-        """The URL whose target is sent byte for byte. Raises Forbidden for one that cannot be."""
+    def url(self, target: bytes, encoding: str = "utf-8") -> URL:
+        """The URL whose target is sent byte for byte. Raises UnicodeDecodeError for one in another encoding."""
         path, _, query = target.partition(b"?")
+        return URL.build(path=path.decode(encoding), query_string=query.decode(encoding), encoded=True, **self._base)  # type: ignore[arg-type]
+
+    def _exactly(self, target: bytes, headers: Headers) -> tuple[URL, CIMultiDict[str]]:
+        """The target and the field lines, as aiohttp sends them byte for byte."""
         try:
-            return URL.build(path=path.decode("utf-8"), query_string=query.decode("utf-8"), encoded=True, **self._base)  # type: ignore[arg-type]
-        except ValueError:
-            raise Forbidden("the target holds bytes that are no UTF-8") from None
+            return self.url(target), _fields(headers)
+        except UnicodeDecodeError:
+            fields = _fields(headers, "latin-1")
+            fields[_AS_OCTETS] = ""
+            return self.url(target, "latin-1"), fields
 
     async def ask(
         self,
@@ -99,10 +109,12 @@ class AiohttpUpstream:
         headers: Headers,
         content: Content | None = None,
         overdue: Callable[[], float] | None = None,
+        hints: Hints | None = None,
     ) -> Answer:
         """See `Upstream.ask`."""
-        fields = _fields(headers)
-        url = self.url(target)
+        if hints is not None:
+            _HINTS.set(hints)
+        url, fields = self._exactly(target, headers)
         patience = _Patience(self.timeout, overdue)
         sent = None if content is None else _Sent(content, patience)
         if sent is None:
@@ -119,18 +131,20 @@ class AiohttpUpstream:
             raise Late("no answer in time") from error
         except aiohttp.ClientError as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise Forbidden(str(error)) from error
         finally:
             patience.end()
         return _Answer(found)
 
     async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> _Socket:
         """See `Upstream.connect`."""
-        fields = _fields(headers)
+        url, fields = self._exactly(target, headers)
         wait = aiohttp.ClientWSTimeout(ws_close=self.timeout)
         try:
             async with asyncio.timeout(self._connect_timeout + self.timeout):
                 found = await self.session.ws_connect(
-                    self.url(target), protocols=subprotocols, headers=fields, timeout=wait, max_msg_size=LARGEST_MESSAGE
+                    url, protocols=subprotocols, headers=fields, timeout=wait, max_msg_size=LARGEST_MESSAGE
                 )
         except aiohttp.WSServerHandshakeError as error:
             lines = (error.headers or {}).items()
@@ -141,6 +155,8 @@ class AiohttpUpstream:
             raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
         except aiohttp.ClientError as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise Forbidden(str(error)) from error
         return _Socket(found)
 
     async def close(self) -> None:
@@ -150,14 +166,11 @@ class AiohttpUpstream:
             await session.close()
 
 
-def _fields(headers: Headers) -> CIMultiDict[str]:
-    """The field lines as aiohttp sends them. Raises Forbidden for bytes that it would change."""
+def _fields(headers: Headers, encoding: str = "utf-8") -> CIMultiDict[str]:
+    """The field lines as aiohttp takes them."""
     fields: CIMultiDict[str] = CIMultiDict()
-    try:
-        for name, value in headers:
-            fields.add(_NAMES[name], value.decode("utf-8"))
-    except ValueError:
-        raise Forbidden(f"the field {name.decode('ascii', 'replace')} holds bytes that are no UTF-8") from None
+    for name, value in headers:
+        fields.add(_NAMES[name], value.decode(encoding))
     return fields
 
 
@@ -191,8 +204,25 @@ def _no_longer(awaited: asyncio.Future[bool]) -> None:
         awaited.set_result(True)
 
 
+class _NoContent:
+    """The methods to which no `Content-Length: 0` is added: all but those whose content means something (RFC 9110 8.6)."""
+
+    def __contains__(self, method: str) -> bool:
+        return method not in aiohttp.ClientRequest.POST_METHODS
+
+
 class _Request(aiohttp.ClientRequest):
-    """A request whose content does not wait for ever for a 100 (Continue)."""
+    """A request whose content does not wait for ever for a 100 (Continue), and that says nothing which the client did not."""
+
+    GET_METHODS = _NoContent()  # type: ignore[assignment]
+
+    async def send(self, conn: Any) -> Any:
+        """Send the head, and begin with the content."""
+        if self.headers.pop(_AS_OCTETS, None) is not None:
+            send_octets(conn)
+        if (hints := _HINTS.get()) is not None:
+            listen(conn, hints)
+        return await super().send(conn)
 
     def update_expect_continue(self, expect: bool = False) -> None:
         """Note whether a 100 is awaited, and end the wait in time."""

@@ -12,6 +12,8 @@ __all__ = ["Origin", "answered", "authority", "forwarded", "origin_of"]
 # What a gateway writes itself, or answers for, beside the fields of the connection.
 _OWN_REQUEST = HOP_BY_HOP | {b"host", b"proxy-authorization"}
 _FORWARDED = frozenset([b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"])
+# Spellings of the same that some services believe: nobody writes them here, so a stranger's are dropped.
+_CLAIMED = _FORWARDED | {b"x-real-ip", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl"}
 # A field of the message that a connection option must not take away.
 _KEPT = frozenset([b"content-length", b"content-type", b"host", b"via", *_FORWARDED])
 
@@ -49,13 +51,15 @@ def forwarded(headers: Headers, *, version: str, host: bytes | None, client: str
     `version`, `host`, `client` and `scheme` are the message's as it came; what an earlier hop said of them is kept where it is
     `trusted`, and replaced otherwise: anybody can write it.
     """
-    dropped = _OWN_REQUEST if trusted else _OWN_REQUEST | _FORWARDED
+    dropped = _OWN_REQUEST if trusted else _OWN_REQUEST | _CLAIMED
     if options := _options(headers):
         dropped = dropped | options
     chunked = any(name == b"transfer-encoding" for name, _ in headers)
     if chunked:
         dropped = dropped | {b"content-length"}  # one framing field; the other is the client's mistake
     found = [pair for pair in headers if pair[0] not in dropped]
+    if version[:1] != "1":
+        found = _whole_cookie(found)
     via = b"%b %b" % (version.encode("ascii", "replace"), PSEUDONYM)
     _append(found, b"via", via)
     name = _node(client)
@@ -72,6 +76,17 @@ def forwarded(headers: Headers, *, version: str, host: bytes | None, client: str
         found.append((b"x-forwarded-proto", proto))
     _append(found, b"forwarded", b";".join(told))
     return found
+
+
+def _whole_cookie(headers: Headers) -> Headers:
+    """HTTP/2 may cut Cookie into crumbs, which HTTP/1.1 must not see (RFC 9113 8.2.3)."""
+    crumbs = [value for name, value in headers if name == b"cookie"]
+    if len(crumbs) < 2:
+        return headers
+    first = next(place for place, pair in enumerate(headers) if pair[0] == b"cookie")
+    whole = [pair for pair in headers if pair[0] != b"cookie"]
+    whole.insert(first, (b"cookie", b"; ".join(crumbs)))
+    return whole
 
 
 def _quotable(value: bytes) -> bool:

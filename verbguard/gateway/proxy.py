@@ -11,9 +11,10 @@ from verbguard.errors import ConfigError
 from verbguard.gateway.fields import answered, forwarded, origin_of
 from verbguard.gateway.naming import Names
 from verbguard.gateway.table import GatewayTable, origin
-from verbguard.gateway.upstream import Answer, Content, Forbidden, Late, Malformed, Truncated, Unreached, Upstream
+from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
 from verbguard.http import Headers, Response, problem, quoted_path
+from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
 
@@ -110,8 +111,10 @@ class Gateway:
         head = _Head(scope["headers"])
         refusal = _refused(method, scope, head)
         if refusal is not None:
+            if (claim := scope.get("verbguard.run")) is not None:
+                claim.not_run()
             return await _reply(send, refusal)
-        content = await _content(head, receive)
+        content = await _content(head, scope.get("http_version", "1.1"), receive)
         if content is not None and content.gone:
             return None
         exchange = _Passing(self, scope, receive, send, content)
@@ -149,6 +152,7 @@ class _Passing:
         self.content = content
         self.claim: Any = scope.get("verbguard.run")  # what a guard holds for this request, if it holds a claim
         self.told: asyncio.Task[None] | None = None  # the client is told that its answer is late
+        self.hinting: asyncio.Task[None] | None = None  # the early hints on their way to the client
         self.gone = False  # whether the client is away
         self.look: asyncio.TimerHandle | None = None
         self.watch: asyncio.Task[None] | None = None
@@ -176,7 +180,7 @@ class _Passing:
         """The service's answer; None where there is none and the client has been told."""
         try:
             overdue = None if self.claim is None else self._overdue
-            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue)
+            answer = await self.gateway.client.ask(method, target, fields, self.content, overdue, self._hints())
         except Forbidden as error:
             await self._tell(400, "The request cannot be forwarded", f"It cannot be passed on unchanged: {error}.", ran=False)
         except Unreached as error:
@@ -194,6 +198,7 @@ class _Passing:
         else:
             if self.told is not None:
                 await self.told
+            await self._hinted()
             if 200 <= answer.status <= 599:
                 return answer
             answer.close()
@@ -214,6 +219,27 @@ class _Passing:
         else:
             self.claim.not_run()
             await _reply(self.send, answer)
+
+    def _hints(self) -> Hints | None:
+        """Where early hints go; None where the server or its client does not take them (RFC 9110 15.2)."""
+        scope = self.scope
+        if "http.response.early_hint" not in (scope.get("extensions") or ()) or scope.get("http_version") == "1.0":
+            return None
+        return self._hint
+
+    def _hint(self, links: list[bytes]) -> None:
+        message = {"type": "http.response.early_hint", "links": links}
+        self.hinting = asyncio.get_running_loop().create_task(self._say_hint(message, self.hinting))
+
+    async def _say_hint(self, message: Message, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        await self.send(message)
+
+    async def _hinted(self) -> None:
+        """The answer comes behind all hints."""
+        if self.hinting is not None:
+            await self.hinting
 
     def _overdue(self) -> float:
         """The client is told that the answer is late; for its retry the answer is still wanted."""
@@ -285,13 +311,17 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
         return problem("method-case-sensitive", "Methods are case-sensitive", 501, "This gateway knows only upper case.")
-    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1"):
-        detail = "Host is missing." if not head.hosts else "Host is repeated."
+    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
+        detail = "Host is missing." if not head.hosts else "Host is repeated, or no host."
         return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
-    if head.chunked and head.length is not None:
-        headers = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
+    if head.coded and head.length is not None:
         detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
-        return problem("framing-cl-te", "Two framing fields", 400, detail, headers)
+        return problem("framing-cl-te", "Two framing fields", 400, detail, closing)
+    if head.coded and not head.chunked:
+        # "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501",
+        # RFC 9112 6.1. What a server has decoded is passed on as chunked, and would lose the other coding.
+        return problem("framing-cl-te", "A transfer coding that is not known", 501, "This gateway knows only chunked.", closing)
     if scope["path"] == "*":
         # The question is about the server that the client is connected with, which is this one.
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
@@ -305,14 +335,14 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "expects", "hops", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
         self.hosts = 0
         self.length: int | None = None
         self.hops: int | None = None  # what Max-Forwards says
-        self.chunked = self.expects = False
+        self.coded = self.chunked = self.expects = False
         for name, value in headers:
             if name == b"host":
                 self.host = value
@@ -320,22 +350,29 @@ class _Head:
             elif name == b"content-length":
                 self.length = int(value) if value.isdigit() else 0
             elif name == b"transfer-encoding":
-                self.chunked = True
+                self.chunked = not self.coded and value.strip().lower() == b"chunked"
+                self.coded = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
-            elif name == b"max-forwards" and value.isdigit():
+            elif name == b"max-forwards" and value.isdigit() and len(value) < 10:
                 self.hops = int(value)
 
 
-async def _content(head: _Head, receive: Receive) -> Content | None:
-    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one."""
-    if not head.chunked and not head.length:
+async def _content(head: _Head, version: str, receive: Receive) -> Content | None:
+    """The request's content, of which the first piece is here, unless the client waits to be asked for it; None without one.
+
+    From HTTP/2 on there may be content that no field announces.
+    """
+    unannounced = head.length is None and not head.coded and version not in _ON_HTTP1
+    if not (head.chunked or head.length or unannounced):
         return None
-    if head.expects:
+    if head.expects and not unannounced:
         return Content(head.length, b"", False, receive)
     message = await receive()
     content = Content(head.length, message.get("body", b""), not message.get("more_body", False), receive)
     content.gone = message["type"] != "http.request"
+    if unannounced and content.whole and not content.first and not content.gone:
+        return None
     return content
 
 

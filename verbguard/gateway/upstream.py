@@ -7,7 +7,22 @@ from typing import Any, Protocol
 
 from verbguard.http import Headers
 
-__all__ = ["Answer", "Closed", "Content", "Forbidden", "Late", "Malformed", "Socket", "Truncated", "Unreached", "Upstream"]
+__all__ = [
+    "Answer",
+    "Closed",
+    "Content",
+    "Forbidden",
+    "Hints",
+    "Late",
+    "Malformed",
+    "Socket",
+    "Truncated",
+    "Unreached",
+    "Upstream",
+]
+
+
+Hints = Callable[[list[bytes]], None]
 
 
 class Unreached(Exception):
@@ -131,8 +146,12 @@ class Upstream(Protocol):
         headers: Headers,
         content: Content | None = None,
         overdue: Callable[[], float] | None = None,
+        hints: Hints | None = None,
     ) -> Answer:
-        """Send a request. Where no answer is there in time, `overdue` says for how many seconds more one is wanted."""
+        """Send a request. Where no answer is there in time, `overdue` says for how many seconds more one is wanted.
+
+        `hints` hears the values of Link in each 103 (Early Hints) before the answer.
+        """
 
     async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> Socket:
         """Open a WebSocket. Raises Closed for another answer, Forbidden, Unreached or Malformed."""
