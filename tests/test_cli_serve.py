@@ -142,12 +142,6 @@ def test_serve_stops_on_interrupt(folder: Path) -> None:
     assert "Traceback" not in "".join(output)
 
 
-def test_upstream_comes_later(folder: Path) -> None:
-    """--upstream says that it comes with the gateway."""
-    done = run("serve", "--upstream", "http://127.0.0.1:9", cwd=folder)
-    assert done.returncode == 2 and "gateway" in done.stderr
-
-
 def test_a_taken_port_is_one_line(folder: Path) -> None:
     """A port that another program has is one line, exit status 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -40,10 +40,11 @@ methods = ["PURGE"]
 [policies."PUT /customers/{id}"]
 kind = "item"
 statuses = { PUT = [200, 204], PATCH = [200] }
-replay = { window = 30, release = [502], on_error = "keep", fingerprint = "json", required = true, wait = 2 }
+replay = { window = 30, release = [502], on_error = "keep", fingerprint = "json", required = true, wait = 2, verify = "etag" }
 
 [policies."/me"]
 kind = "singleton"
+preconditions = "derive"
 
 [policies."/customers/{id}:publish"]
 kind = "action"
@@ -59,9 +60,9 @@ POLICIES = {
     ),
     "PUT /customers/{id}": item(
         statuses={"PUT": {200, 204}, "PATCH": {200}},
-        replay=Replay(window=30, release={502}, on_error="keep", fingerprint="json", required=True, wait=2),
+        replay=Replay(window=30, release={502}, on_error="keep", fingerprint="json", required=True, wait=2, verify="etag"),
     ),
-    "/me": singleton(),
+    "/me": singleton(preconditions="derive"),
     "/customers/{id}:publish": action(replay=None),
     "/old": Policy(rules={"put-no-collection": Action.OBSERVE, "status-method-table": Action.OFF}),
 }

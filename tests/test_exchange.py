@@ -690,6 +690,10 @@ MODES: list[tuple[str, Request, dict[str, Policy] | None, str]] = [
     ("PUT with If-Match", ask("PUT", "/items/1", if_match='"a"'), None, ""),
     ("PUT with If-None-Match", ask("PUT", "/items/1", if_none_match="*"), None, ""),
     ("PUT with If-Unmodified-Since", ask("PUT", "/items/1", if_unmodified_since="x"), None, ""),
+    ("PUT with a lock", Request("PUT", "/items/1", [(b"if", b"(<urn:uuid:1>)")]), None, ""),
+    ("PUT with a lock and a key", Request("PUT", "/items/1", [(b"if", b"(<u:1>)"), (b"idempotency-key", b"k")]), None, "keyed"),
+    ("PUT with CalDAV's condition", ask("PUT", "/items/1", if_schedule_tag_match='"a"'), None, ""),
+    ("PUT with a condition of GET", ask("PUT", "/items/1", if_modified_since="x"), None, "keyless"),
     ("PUT that wants to run", ask("PUT", "/items/1", cache_control="No-Cache"), None, ""),
     ("PUT with another Cache-Control", ask("PUT", "/items/1", cache_control="max-age=0"), None, "keyless"),
     ("PUT with a Range that is taken away", ask("PUT", "/items/1", range="bytes=0-1"), None, "keyless"),
@@ -1053,6 +1057,9 @@ TOUCHES = [
     (ask("POST", "/items/1/cancel"), {"/items/1"}),
     (ask("COPY", "/items/1", destination="/items/2"), {"/items/2"}),
     (ask("MOVE", "/items/1", destination="http://a/items/2?x"), {"/items/1", "/items/2"}),
+    (ask("MOVE", "/items/1", destination="http://a/caf\u00e9/2"), {"/caf\u00e9/2"}),  # UTF-8 as it is
+    (Request("PUT", "/items/1", [(b"if", b'</items/2> (<u:1>) <http://a/items/3> (["e"])')]), {"/items/2", "/items/3"}),
+    (Request("LOCK", "/items/1", [(b"if", b"(<urn:uuid:1>)")]), {"/items/1"}),
     (ask("LOCK", "/items/1"), {"/items/1"}),
     (ask("POST", "/elsewhere"), {"/elsewhere"}),
 ]

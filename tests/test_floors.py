@@ -14,13 +14,13 @@ import verbguard
 PACKAGE = Path(verbguard.__file__).parent
 
 FLOORS = [
-    {"errors", "http", "house", "methods", "routes"},
+    {"errors", "http", "house", "methods", "routes", "webdav"},
     {"policy"},
-    {"rules", "location", "replay", "records", "conditions", "digests"},
+    {"rules", "location", "replay", "records", "conditions", "derived", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
-    | {"transactions", "workers"},
-    {"doors", "fastapi", "flask", "config", "gateway", "__init__"},
+    | {"transactions", "workers", "looking", "turns"},
+    {"doors", "fastapi", "flask", "config", "gateway", "learning", "lines", "monitoring", "openapi", "__init__"},
     {"__main__", "cli"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

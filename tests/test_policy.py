@@ -60,6 +60,9 @@ VALUES: list[tuple[str, Callable[[], Any], list[str]]] = [
     ("a status as a bool", lambda: item(statuses={"PUT": {True}}), ["statuses.PUT", "True"]),
     ("one status, no set", lambda: item(statuses={"PUT": 200}), ["statuses.PUT", "200", "{200"]),
     ("statuses that are no mapping", lambda: item(statuses=200), ["statuses", "200"]),
+    ("an extension misspelled", lambda: Policy(extension="wbdav"), ["extension", "wbdav", "'webdav'"]),  # type: ignore[arg-type]
+    ("an extension as a bool", lambda: Policy(extension=True), ["extension", "True", "webdav"]),  # type: ignore[arg-type]
+    ("statuses of a method of no extension", lambda: Policy(statuses={"LOCK": {200}}), ["statuses.LOCK"]),
     ("methods that are one text", lambda: item(methods="PURGE"), ["methods", "PURGE"]),
     ("methods that are no set", lambda: item(methods=5), ["methods", "5"]),
     ("media types that are one text", lambda: item(accept_patch="text/plain"), ["accept_patch", "text/plain"]),
@@ -186,6 +189,7 @@ DEFAULTS: dict[str, object] = {
     "max_response": 1 << 20,
     "authorize": None,
     "fingerprint": "bytes",
+    "verify": None,
     "release": frozenset(),
 }
 

@@ -44,6 +44,7 @@ from verbguard.stores import Store
 from verbguard.stores import open as open_store
 from verbguard.stores.memory import MemoryStore
 from verbguard.stores.sqlite import SqliteStore
+from verbguard.turns import lease_of
 
 ITEM = "/items/1"
 LEASE, KEEP, WINDOW = 10.0, 100.0, 30.0
@@ -381,6 +382,18 @@ TOUCHES: list[tuple[str, Callable[[], Touch], bool]] = [
     ("a custom method of a sibling", lambda: touch_of("POST", "/items/2:publish"), False),
     ("COPY of a sibling to it", lambda: touch_of("COPY", "/items/2", destination="http://host/items/1"), True),
     ("MOVE of a sibling to its part", lambda: touch_of("MOVE", "/items/2", destination="/items/1/parts/9"), True),
+    ("MOVE to where nobody can read it", lambda: touch_of("MOVE", "/orders/2", destination="../items/1"), True),
+    ("MOVE to two places", lambda: touch_of("MOVE", "/orders/2", destination="/orders/1, /items/1"), True),
+    ("COPY of a sibling to its collection", lambda: touch_of("COPY", "/items/2", destination="http://host/items"), True),
+    ("LOCK of its collection", lambda: touch_of("LOCK", "/items"), True),
+    ("LOCK of another collection", lambda: touch_of("LOCK", "/orders"), False),
+    ("REBIND elsewhere", lambda: touch_of("REBIND", "/orders"), True),
+    ("BIND elsewhere", lambda: touch_of("BIND", "/orders"), False),
+    (
+        "a DELETE elsewhere whose If names it",
+        lambda: touch_of("DELETE", "/orders/1", **{"if": "</items/1> (<urn:uuid:1>)"}),
+        True,
+    ),
     ("COPY of a sibling to a sibling", lambda: touch_of("COPY", "/items/2", destination="/items/3"), False),
     ("an answer that names it", lambda: naming("/items/1"), True),
     ("an answer that names a part of it", lambda: naming("/items/1/parts/1"), True),
@@ -574,6 +587,31 @@ def test_a_lost_claim_is_not_renewed(store: Store, clock: Clock) -> None:
     token = win(store, keyed("other"))
     store.release(keyed("other"), token)
     assert not store.renew(keyed("other"), token)
+
+
+def test_turns_are_taken_one_after_the_other(store: Store, clock: Clock) -> None:
+    """Processes take turns by a lease: one has it, it is renewed and given back, and who died with it blocks nobody."""
+
+    def lease(path: str = ITEM) -> Claim:
+        return lease_of(b"scope", path, LEASE)
+
+    mine = lease()
+    token = win(store, mine)
+    assert type(store.claim(lease())) is Busy
+    assert isinstance(store.claim(lease("/items/2")), Won)
+    clock.advance(LEASE - 1)
+    assert store.renew(mine, token)
+    clock.advance(LEASE - 1)
+    assert type(store.claim(lease())) is Busy
+    assert store.release(mine, token)
+    theirs = lease()
+    later = win(store, theirs)
+    assert later > token
+    clock.advance(LEASE)
+    assert win(store, mine) > later
+    assert not store.renew(theirs, later)
+    assert not store.release(theirs, later)
+    assert quiet(store)
 
 
 def test_an_answer_that_cannot_be_framed_is_not_kept(store: Store) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
+from verbguard.derived import strong_tag
 from verbguard.digests import unsealed
-from verbguard.http import CONTENT_FIELDS, HOP_BY_HOP, NAME, Headers, Request, Response, header
+from verbguard.http import CONTENT_FIELDS, HOP_BY_HOP, NAME, STREAMS, Headers, Request, Response, header
 from verbguard.layouts import ANSWERS, AnswerLayout
 from verbguard.location import MAX_BYTES
 from verbguard.methods import BODILESS
@@ -18,8 +19,6 @@ from verbguard.resources import Judged, Plan, refusal
 from verbguard.rules import CATALOGUE, Answer, Content, Finding, Rule, When
 
 __all__ = ["Answering"]
-
-_STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
 
 
 class Answering:
@@ -40,7 +39,7 @@ class Answering:
     replaced: Response | None = None
     again = False
     holding = Content.NONE
-    held = b""
+    held: bytes | bytearray = b""
     dropping = False
     capturing = False
     opaque = False
@@ -93,7 +92,7 @@ class Answering:
                 self._declared = int(value)
                 if self._declared > self.plan.replay.max_response:
                     self.capturing = False
-        if layout.kind >= 0 and headers[layout.kind][1].startswith(_STREAMS):
+        if layout.kind >= 0 and headers[layout.kind][1].startswith(STREAMS):
             self.opaque = True
             self.capturing = False
         if layout.named and self.touch is not None and status < 400:
@@ -114,7 +113,10 @@ class Answering:
             judged = tuple([each for each in judged if each not in self._watching])
         waiting = [rule for rule, _ in judged if rule.when is When.CONTENT]
         kind = header(self.headers, b"content-type") or b"" if waiting else b""
-        wants = max((rule.content.value for rule in waiting if rule.kind is None or kind.startswith(rule.kind)), default=0)
+        wanting = [rule.content for rule in waiting if rule.kind is None or kind.startswith(rule.kind)]
+        if Content.WHOLE in wanting and not self._readable():
+            wanting.remove(Content.WHOLE)
+        wants = max((content.value for content in wanting), default=0)
         self._judged = judged
         if wants and self._must_wait(Content(wants)):
             self.holding = Content(wants)
@@ -123,15 +125,26 @@ class Answering:
         self._judge_content(known if wants else None)
 
     def _must_wait(self, wants: Content) -> bool:
+        if wants is Content.WHOLE:
+            return True
         if self.request.method == "HEAD":
             return False
         length = header(self.headers, b"content-length")
         if wants is Content.FIRST:
             return length is None
         kind = header(self.headers, b"content-type") or b""
-        if b"json" not in kind or kind.startswith(_STREAMS) or header(self.headers, b"content-encoding") is not None:
+        if b"json" not in kind or kind.startswith(STREAMS) or header(self.headers, b"content-encoding") is not None:
             return False
         return length is None or length.isdigit() and 0 < int(length) <= MAX_BYTES
+
+    def _readable(self) -> bool:
+        """Whether all of the content can be waited for, and has to be: a strong ETag of the application needs none of it."""
+        if strong_tag(self.headers) is not None:
+            return False
+        kind, length = header(self.headers, b"content-type"), header(self.headers, b"content-length")
+        if kind is not None and kind.startswith(STREAMS):
+            return False
+        return length is None or not length.isdigit() or int(length[:19]) <= self.plan.replay.max_response
 
     def _judge_content(self, body: bytes | None) -> None:
         """The rules that see content, then those about framing; nothing is held any longer."""
@@ -200,7 +213,7 @@ class Answering:
                 self.headers = [pair for pair in self.headers if pair[0].lower() not in drop]
             if finding.add:
                 self._changed(finding.add)
-                self.headers = self._exposed([*self.headers, *finding.add])
+                self.headers = self._exposed([*self.headers, *finding.add], [name for name, _ in finding.add])
             if finding.set_status:
                 self.status = finding.set_status
 
@@ -244,13 +257,24 @@ class Answering:
         return piece
 
     def _held(self, piece: bytes, more: bool) -> bytes:
-        held = self.held = self.held + piece if self.held else piece
-        if self.holding is Content.FIRST:
+        if not self.held:
+            self.held = piece
+        elif type(self.held) is bytearray:
+            self.held += piece
+        else:
+            self.held = bytearray(self.held) + piece  # it may come in many small pieces
+        held = self.held
+        if self.holding is Content.WHOLE:
+            if more and len(held) <= self.plan.replay.max_response:
+                return b""
+            held = bytes(held)
+            self._judge_content(held if len(held) <= self.plan.replay.max_response else None)
+        elif self.holding is Content.FIRST:
             if not held and more:
                 return b""
-            self._judge_content(held)
+            self._judge_content(bytes(held))
         elif not more:
-            self._judge_content(held)
+            self._judge_content(bytes(held))
         elif len(held) > MAX_BYTES:
             self._judge_content(None)
         else:
@@ -260,7 +284,12 @@ class Answering:
             if held:
                 self._dropped()
             return b""
-        return held
+        return bytes(held)
+
+    def only_as_get(self) -> None:
+        """What HEAD says of an ETag only the content of GET tells: the app runs as GET from the beginning."""
+        self.again = True
+        self._spoken = {"method-get-head-supported"}
 
     def last(self, piece: bytes) -> bool:
         """Whether this piece brings the content to its declared length."""
@@ -275,7 +304,7 @@ class Answering:
     def unheld(self) -> None:
         """No content will come that the rules could wait for."""
         if self.holding is not Content.NONE:
-            self._judge_content(self.held or None)
+            self._judge_content(bytes(self.held) or None)
 
     def _dropped(self) -> None:
         name = "head-no-content" if self.request.method == "HEAD" else "no-content-1xx-204-304"
@@ -308,11 +337,12 @@ class Answering:
         self.guard.tell(finding)
         return finding
 
-    def _exposed(self, headers: Headers) -> Headers:
+    def _exposed(self, headers: Headers, added: Collection[bytes] = ()) -> Headers:
         """Let a cross-origin script read what the guard adds; CORS hides every field that is not named."""
         if self.request.get(b"origin") is None:
             return headers
         names = [name for name in (b"location", b"idempotent-replayed") if header(headers, name) is not None]
+        names += [b"etag"] if b"etag" in added else []
         given = header(headers, b"access-control-expose-headers")
         if given is None:
             return [*headers, (b"access-control-expose-headers", b", ".join(names))] if names else headers

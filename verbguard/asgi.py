@@ -9,20 +9,23 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import monotonic
 from typing import Any
 
+from verbguard.derived import Look, asked_again, plainly_asked
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, quoted_path, without
 from verbguard.layouts import ANSWERS
+from verbguard.looking import look, unsent
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.recording import Current
-from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
+from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won, lineage
 from verbguard.resources import Plan, StatusChecks
 from verbguard.routers.starlette import StarletteRouter, router_of
-from verbguard.rules import Content, Finding
+from verbguard.rules import Content, Finding, replaying
 from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving
 from verbguard.spool import Spool
 from verbguard.stores import Store, for_asyncio
+from verbguard.turns import TURN, Turns, lease_of
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -122,8 +125,10 @@ class GuardMiddleware:
         self.guard = Guard(policies, default, profile, principal, observers)
         self.store = for_asyncio(store)
         self.guard.shares = self.store.shared
+        self.guard.gateway = bool(getattr(app, "__verbguard_gateway__", False))
         self.serving = _serving_for(self.store)
         self.waiting = 0
+        self.turns = Turns(WAITERS)
         self._pending = True
         if router_of(app) is None:
             self.guard.compile()
@@ -185,7 +190,7 @@ class GuardMiddleware:
             if plan.passes:
                 await self.app(scope, receive, send)
                 return
-            scope["verbguard"] = True
+            scope["verbguard"] = plan  # who watches from outside learns which route it was
             request = AsgiRequest(scope, path, prefix)
             if not plan.refuses:
                 await self.serving(self, plan, request, receive, send).run()
@@ -198,7 +203,7 @@ class GuardMiddleware:
             await reply(send, answer)
             return
 
-        scope["verbguard"] = True
+        scope["verbguard"] = plan
         if plan.idle:
             await self.app(scope, receive, send)
             return
@@ -290,6 +295,7 @@ async def reply(send: Send, answer: Response) -> None:
 class _Serving(Serving):
     """One request on its way through ASGI."""
 
+    middleware: GuardMiddleware
     # Defaults stand on the class: a request sets only what it makes different.
     _message: Message | None = None  # the head of the answer while it is held
     _messages: Any = None  # the request's content, to be received again
@@ -297,6 +303,7 @@ class _Serving(Serving):
     _as_get = False  # the app runs a GET whose content nobody wants
     _client_gone = False
     _unshielded: asyncio.Event | None = None
+    _untold: Scope | None = None  # the scope before the run, while the state after it is still to be looked at
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
         self.guard = middleware.guard
@@ -336,6 +343,8 @@ class _Serving(Serving):
                     outcome = await self._waited(outcome)
                 if type(outcome) is Unknown and self.plan.replay.on_unknown is not None:
                     outcome = await self._reconciled(outcome)
+                if type(outcome) is Done and self.plan.verifies and self.mode == "keyless":
+                    outcome = await self._verified(outcome)
                 if type(outcome) is Done and self.plan.replay.authorize is not None:
                     answer = await self._authorised(outcome)
                 else:
@@ -347,14 +356,26 @@ class _Serving(Serving):
             self.close_spool()
             return await reply(self.send_inner, answer)
         if not self.token and (later := self.begin_touch()) is not None:
-            await later
+            try:
+                await later
+            except BaseException:
+                self.end_turn()
+                raise
+        if self.plan.verifies and self.token and self.mode == "keyless":
+            self._untold = {**self.scope}  # routers write into the scope
+        if self.plan.tags:
+            self._plainly()
         current = Current(self) if self.key else None
+        if self.token and self.guard.gateway:
+            self.scope["verbguard.run"] = self
         try:
             if self.request.method == "HEAD":
                 await self._head_of()
             else:
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
+            if self._untold is not None:
+                await self._look_after()
         except BaseException as error:
             await self._patiently(self.stopped(error), error)
             mine = not self.superseded or self.begun or not isinstance(error, Exception)
@@ -465,20 +486,100 @@ class _Serving(Serving):
         return Done(answer)
 
     async def _against_state(self) -> Response | None:
-        """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
+        """The refusal of a request whose condition is false for the state that the policy's `validator` tells, or an internal
+        GET shows."""
         validator = self.plan.target.policy.validator
-        assert validator is not None
         try:
-            current = validator(self.request)
-            answer = self.conditions(await current if inspect.isawaitable(current) else current)
+            if validator is None:
+                answer = await self._in_turn()
+            else:
+                current = validator(self.request)
+                answer = self.conditions(await current if inspect.isawaitable(current) else current)
         except Exception:
             answer = self.unvalidated()
         except BaseException as error:
+            self.end_turn()
             await self._patiently(self.withdraw(), error)
             raise
-        if answer is not None and (later := self.withdraw()) is not None:
-            await later
+        if answer is not None:
+            self.end_turn()
+            if (later := self.withdraw()) is not None:
+                await later
         return answer
+
+    async def unknown(self, answer: Response) -> None:
+        """A gateway tells the client that nobody knows what the service does with its request.
+
+        What the service answers after all is kept for a retry. Where it answers nothing, the outcome stays unknown.
+        """
+        self.unanswered = True
+        if not self._client_gone:
+            await reply(self.send_inner, answer)
+            self._client_gone = True
+
+    # ---- a state that nobody tells
+
+    async def _in_turn(self) -> Response | None:
+        """Wait until nobody else writes to the target, and look at its state where a condition of the request asks for it."""
+        name, end = lineage(self.request.path)[0], monotonic() + TURN
+        if not await self.middleware.turns.take(name, TURN):
+            return self.crowded("Too many writes on this target wait, or one of them takes too long.")
+        self.turn = name
+        answer = await self._among_processes(end) if self.store.shared else None
+        if answer is not None or not self.layout.conditional:
+            return answer
+        return self.judged((await self._look(self.scope)).state())
+
+    async def _among_processes(self, end: float) -> Response | None:
+        """The same turn among all who share the store."""
+        self.lease = lease_of(self.guard.scope, self.turn, self.plan.replay.lease)
+        pause = FIRST_PAUSE
+        while True:
+            found = self.ask_for_turn()
+            outcome = await found if self.distant else found
+            if type(outcome) is not Busy or monotonic() >= end:
+                return self.turned(outcome)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _look(self, scope: Scope) -> Awaitable[Look]:
+        return look(self.middleware.app, scope, asked_again(listed(scope)), self.plan.replay.max_response)
+
+    async def _verified(self, outcome: Done) -> Outcome | None:
+        """A stored answer while the target is as its run left it; otherwise the claim of a request that runs again."""
+        claim = self.claimed_as
+        assert claim is not None
+        if self.still_so(outcome.record, await self._look(self.scope)):
+            return outcome
+        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+        if (later := self.outdated()) is not None:
+            await later
+        found = self.ask_again(claim)
+        again: Outcome | None = await found if self.distant else found
+        return await self._waited(again) if type(again) is Busy and self.patience else again
+
+    async def _look_after(self) -> None:
+        """What a verified answer is kept with: the target's ETag after the run, told by the answer, or by another look.
+
+        When the app has returned, as some end their transaction only then; a retry that comes before waits for its twin.
+        """
+        scope, self._untold = self._untold, None
+        if scope is None or self.settled_at or not self.finished:
+            return
+        if 200 <= self.status <= 299:
+            self.seen = self.shown or (await self._look(scope)).tag
+        if (later := self.commit()) is not None:
+            await later
+
+    def commit(self) -> Later:
+        return super().commit() if self._untold is None else None
+
+    def _plainly(self) -> None:
+        """Let the app show its content's own bytes, by which its ETag is derived."""
+        scope = self.scope
+        scope["headers"] = plainly_asked(listed(scope))
+        if "extensions" in scope:
+            scope["extensions"] = unsent(scope["extensions"])
 
     # ---- the app
 
@@ -486,7 +587,10 @@ class _Serving(Serving):
         """HEAD, and where the app refuses it, GET for its head only."""
         app, scope = self.middleware.app, self.scope
         original = {**scope}
-        await app(scope, self.receive_inner, self.send)
+        if self.plan.tags:
+            self.only_as_get()
+        else:
+            await app(scope, self.receive_inner, self.send)
         if self.again:
             self.again = False
             self._as_get = True
@@ -509,6 +613,8 @@ class _Serving(Serving):
                 self.touch_again()
         else:
             self.end_touch()
+        if self.turn:
+            self.end_turn()
         self._release_shield()
         self.close_spool()
         return None

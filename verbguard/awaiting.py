@@ -91,18 +91,39 @@ class Awaiting(_Serving):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
 
-    def hold(self) -> None:
-        if self.token and self.claimed_as is not None:
-            blocking = getattr(self.store, "sync", None)
-            if blocking is not None:
-                renewer.hold(blocking, self.claimed_as, self.token)
-            else:
-                in_loop().hold(self.store, self.claimed_as, self.token)
+    def keep_alive(self, claim: Claim, token: int) -> None:
+        blocking = getattr(self.store, "sync", None)
+        if blocking is not None:
+            renewer.hold(blocking, claim, token)
+        else:
+            in_loop().hold(self.store, claim, token)
 
-    def let_go(self) -> None:
-        super().let_go()
+    def forget(self, claim: Claim | None) -> None:
+        super().forget(claim)
         if getattr(self.store, "sync", None) is None:
-            in_loop().held.pop(self.claimed_as, None)
+            in_loop().held.pop(claim, None)
+
+    # ---- turns
+
+    def ask_for_turn(self) -> Any:
+        return self._turn_asked()
+
+    async def _turn_asked(self) -> Outcome | None:
+        assert self.lease is not None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                outcome: Outcome = await self.store.claim(self.lease)
+        except Exception as error:
+            self.distrust(error)
+            return None
+        return outcome
+
+    def end_lease(self) -> None:
+        token, self.lease_token = self.lease_token, 0
+        self._say_to_store(self.store.release(self.lease, token))
+
+    def outdated(self) -> Later:
+        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None else None
 
     # ---- words that need no answer
 
@@ -222,6 +243,8 @@ class Awaiting(_Serving):
                 later = self.touch_again()
         else:
             later = self.end_touch()
+        if self.turn:
+            self.end_turn()
         self._release_shield()
         self.close_spool()
         return later

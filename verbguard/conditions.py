@@ -1,6 +1,6 @@
 """Preconditions as values: what a request says must be true of its target, and whether it is (RFC 9110 section 13).
 
-What the target's validator is now only the application knows: a policy's `validator` tells it.
+What the target's validator is now only the application knows: a policy's `validator` tells it, or an internal GET shows it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from verbguard.http import Request
+from verbguard.http import Request, Response
 
 __all__ = [
     "ABSENT",
@@ -52,6 +52,9 @@ class State(NamedTuple):
     tag: str | None = None  # without quotes; None where the application has no entity-tags
     weak: bool = False
     modified: datetime | None = None
+    unknown: str | None = None  # why nobody here knows its validator, or whether it exists
+    later: bool = False  # whether it may be known at another time
+    answer: Response | None = None  # what was said instead
 
 
 ABSENT = State(False)

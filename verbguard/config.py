@@ -2,6 +2,7 @@
 
     profile = "guard"
     store = "memory://"
+    openapi = "api.yaml"              # a document of the service, beside this file: what it tells is added to the policies
 
     [default]
     replay = { keep = 3600 }
@@ -25,25 +26,34 @@ A store that several processes share may want more than its URL, and is a table 
 
 The variable that `keys_env` names holds keys with commas between them. It is read when the store is opened, so that a file
 can be checked where its secrets are not.
+
+`[gateway]` names the service that `verbguard serve` stands in front of: see `verbguard.gateway`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from verbguard import openapi as documents
 from verbguard.errors import ConfigError, nearest
+from verbguard.lines import line_of
 from verbguard.policy import Policy, Profile, Replay, build, word
 from verbguard.stores import Store
 from verbguard.stores import open as open_store
 
+if TYPE_CHECKING:
+    from verbguard.gateway.table import GatewayTable
+
 __all__ = ["Config", "StoreTable", "load", "loads"]
 
-_FIELDS = ("profile", "store", "default", "policies")
+_FIELDS = ("profile", "store", "default", "policies", "gateway", "openapi")
 _STORE_FIELDS = ("url", "keys", "keys_env", "create")
 
 
@@ -80,6 +90,8 @@ class Config:
     default: Policy | None = None
     profile: Profile = Profile.GUARD
     store: str | StoreTable | None = None
+    gateway: GatewayTable | None = None
+    openapi: documents.Knowledge | None = None  # what a document adds; `policies` has it already
 
     def arguments(self) -> dict[str, Any]:
         """For `guard(app, **config.arguments())`: a store that has a table is opened."""
@@ -87,38 +99,99 @@ class Config:
         return {"policies": self.policies, "default": self.default, "profile": self.profile, "store": store}
 
 
-def load(path: str | Path) -> Config:
-    """Read a file. Raises ConfigError for one that cannot be read or meant, naming the file, the route and the field."""
+def load(path: str | Path, *, openapi: str | Path | None = None) -> Config:
+    """Read a file. `openapi` is a document in place of the one that the file names.
+
+    Raises ConfigError for what cannot be read or meant, naming the file, the route and the field.
+    """
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return loads(text, str(path))
+    return loads(text, str(path), openapi=openapi)
 
 
-def loads(text: str, name: str = "verbguard.toml") -> Config:
-    """Read the text of a file; `name` is how errors call it."""
+def loads(text: str, name: str = "verbguard.toml", *, openapi: str | Path | None = None) -> Config:
+    """Read the text of a file; `name` is how errors call it, and the document that it names is looked for beside it."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
+    try:
+        return _config(tables, name, openapi)
+    except ConfigError as error:
+        raise ConfigError(_with_its_line(str(error), text, name)) from error
+
+
+def _config(tables: dict[str, Any], name: str, openapi: str | Path | None) -> Config:
     for key in tables:
         if key not in _FIELDS:
             raise ConfigError(f"{name}: there is no field {key!r}: {nearest(key, _FIELDS)}")
     policies = _table(tables.get("policies", {}), f"{name}: policies")
+    known = documents.load(openapi) if openapi is not None else _document(tables.get("openapi"), name)
+    if known is not None:
+        policies = known.joined(policies)
     default = tables.get("default")
     return Config(
         policies={key: _policy(value, f"{name}: policies.{key!r}") for key, value in policies.items()},
         default=None if default is None else _policy(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
         store=_store(tables.get("store"), f"{name}: store"),
+        gateway=_gateway(tables["gateway"], f"{name}: gateway") if "gateway" in tables else None,
+        openapi=known,
     )
+
+
+# How an error calls its place: a table, for a policy its key as Python writes it, and a field, wrong or not there.
+_PLACE = re.compile(
+    r"""(?P<table>\w*)(?:\.(?P<key>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))?(?P<inner>(?:\.\w+)*)(?P<rest>.*)""", re.DOTALL
+)
+_FIELD = re.compile(r"(?:[:\s]*there is no field '(?P<unknown>[^']*)'|: (?P<wrong>[\w.-]+))")
+
+
+def _with_its_line(message: str, text: str, name: str) -> str:
+    """The message of an error, with the line of what it is about where that is found."""
+    about = message.removeprefix(f"{name}: ")
+    line = line_of(text, _path_in(about))
+    return message if line is None else f"{name}:{line}: {about}"
+
+
+def _path_in(about: str) -> list[str]:
+    """The keys that lead to what an error is about."""
+    if unknown := re.match(r"there is no field '([^']*)'", about):
+        return [unknown[1]]
+    place = _PLACE.match(about)
+    assert place is not None
+    path = [place["table"], *([literal_eval(place["key"])] if place["key"] else []), *place["inner"].split(".")[1:]]
+    field = _FIELD.match(place["rest"])
+    if field is None:
+        return path
+    found = [field["unknown"]] if field["unknown"] else field["wrong"].split(".")
+    return path + (found[1:] if found[0] == path[-1] else found)  # `replay: replay.keep` says it twice
+
+
+def _document(value: Any, name: str) -> documents.Knowledge | None:
+    """The document that a file names, by a path from the file's own folder."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name}: openapi = {value!r}: the path of an OpenAPI document, such as 'api.yaml'")
+    try:
+        return documents.load(Path(name).parent / value)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: openapi = {value!r}: {error}") from None
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} = {value!r}: a table")
     return value
+
+
+def _gateway(value: Any, where: str) -> GatewayTable:
+    from verbguard.gateway.table import gateway_table  # who guards an app loads no gateway
+
+    return gateway_table(value, where)
 
 
 def _store(value: Any, where: str) -> str | StoreTable | None:

@@ -12,19 +12,26 @@ from verbguard.policy import Policy
 from verbguard.routes import Route, bare
 from verbguard.rules import catalogue
 
-__all__ = ["check_rules", "checked", "declared_routes"]
+__all__ = ["braces", "check_rules", "checked", "declared_routes"]
 
 
 def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
-    """The policies' own templates as routes, for an app that shows none: literals are preferred to parameters."""
+    """The policies' own templates as routes, for an app that shows none: the one that says the most of a path comes first.
+
+    Literals are preferred to parameters, a parameter to one that spans slashes, and of two such the longer text around it.
+    """
     grouped: dict[str, set[str]] = {}
     for key, policy in policies.items():
         method, _, template = key.rpartition(" ")
         grouped.setdefault(template, set()).update(policy.methods, [method] if method and policy.methods else ())
     return [
         Route(template=template, methods=frozenset(methods) or None, declared=True)
-        for template, methods in sorted(grouped.items(), key=lambda each: (each[0].count("{"), each[0]))
+        for template, methods in sorted(grouped.items(), key=lambda each: _precedence(each[0]))
     ]
+
+
+def _precedence(template: str) -> tuple[int, int, int, str]:
+    return template.count("{"), template.count(":path}"), -len(re.sub(r"\{[^{}]*\}", "", template)), template
 
 
 def checked(policies: Any) -> dict[str, Policy]:
@@ -39,14 +46,14 @@ def checked(policies: Any) -> dict[str, Policy]:
             raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
         if not isinstance(policy, Policy):
             raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
-        if method and method not in REGISTERED and method not in policy.methods:
+        if method and method not in REGISTERED and method not in policy.named:
             raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
         check_rules(where, policy)
-        found[(method + " " if method else "") + bare(_braces(template))] = policy
+        found[(method + " " if method else "") + bare(braces(template))] = policy
     return found
 
 
-def _braces(template: str) -> str:
+def braces(template: str) -> str:
     """Flask's spelling of a template, `/items/<int:id>`, in braces."""
     return re.sub(
         r"<(?:(path)(?:\([^)]*\))?:|[^<>:]*:)?([^<>]+)>", lambda m: "{" + m[2] + (":path}" if m[1] else "}"), template

@@ -11,8 +11,10 @@ from hashlib import sha256
 from typing import Any
 
 from verbguard.answering import Answering
+from verbguard.conditions import State as TargetState
 from verbguard.conditions import state_of
-from verbguard.http import Headers, Request, Response, header, problem
+from verbguard.derived import SEEN, Look, strong_tag
+from verbguard.http import Headers, Request, Response, header, problem, without
 from verbguard.layouts import BY_NAMES, Layout
 from verbguard.methods import BODILESS
 from verbguard.plans import Guard
@@ -73,8 +75,9 @@ class Exchange(Answering):
     token = 0
     refusal: Response | None = None  # what the adapter answers when the store was not asked
     inspections: tuple[Judged, ...] = ()  # what is to be asked of the request's content: see `inspect`
-    conditional = False  # whether a condition of the request waits for the target's state: see `conditions`
+    conditional = False  # whether the request waits for its turn, or a condition of it for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
+    seen: str | None = None  # the target's ETag after the run, where a replay must verify it
     begun = False  # something of the answer has left; set by the adapter
 
     # ---- the request
@@ -103,7 +106,7 @@ class Exchange(Answering):
             self.inspections = plan.inspected(self.layout)
         if not plan.unsafe:
             return None
-        if plan.states and self.layout.conditional:
+        if plan.states and (plan.serialises or self.layout.conditional):
             self.conditional = True
         guard = self.guard
         if guard.ages:
@@ -116,8 +119,8 @@ class Exchange(Answering):
                     replaying.MISSING, 400, "Send an Idempotency-Key with a value that is new for each operation."
                 )
         fresh = b"cache-control" in marks and b"no-cache" in marks[b"cache-control"].lower()  # the client asks for execution
-        conditional = self.layout.conditional
-        if plan.keyless and guard.keyless and not fresh and not conditional and not _dotted(self.request.path):
+        contends = self.layout.contends
+        if plan.keyless and guard.keyless and not fresh and not contends and not _dotted(self.request.path):
             principal = self._principal()
             if principal is not None:
                 self.principal = principal
@@ -186,6 +189,8 @@ class Exchange(Answering):
             head = keyed_head(request, marks, b"multipart" if multipart else kind, self.layout.extras)
         else:
             head = self.principal + keyless_head(request.target, request.meaning(BY_NAMES), multipart)
+            if plan.verifies:
+                head += b"\0" + SEEN  # a process that does not verify must not find the record
         if multipart or type(content) is not bytes or len(content) > _SMALL or replay.fingerprint != "bytes":
             print_ = request_digest(head, content, kind, replay.fingerprint)
         else:
@@ -267,6 +272,8 @@ class Exchange(Answering):
             if not self.guard.heard(rule.id, target.template, record.status):
                 self.say(rule, "The stored answer was sent.", Action.REPAIR, record.status)
             response = readable(record.response(), marks.get(b"accept-encoding"))
+            if self.plan.verifies:
+                response.headers = without(response.headers, {SEEN})
             response.headers = [*response.headers, REPLAYED]
             if b"origin" in marks:
                 response.headers = self._exposed(response.headers)
@@ -293,7 +300,10 @@ class Exchange(Answering):
         to the same request without those conditions [...] would have been a status code other than a 2xx (Successful) or 412
         (Precondition Failed)", RFC 9110 13.2.1. Raises ValueError or TypeError for a state that nobody can read.
         """
-        state = state_of(current)
+        return self.judged(state_of(current))
+
+    def judged(self, state: TargetState) -> Response | None:
+        """`conditions`, for a state that is known already, or of which is known that it is not."""
         for rule, action in self.plan.states:
             finding = rule.check(self.request, self.plan.target, state)
             if finding is None:
@@ -302,6 +312,26 @@ class Exchange(Answering):
             if action is Action.REJECT:
                 return self._closing(finding.answer or refusal(finding, rule))
         return None
+
+    def crowded(self, detail: str) -> Response:
+        """The request's turn on its target has not come."""
+        return self._refuse(replaying.BUSY, 503, detail, [(b"retry-after", b"1")])
+
+    def still_so(self, record: Record, look: Look) -> bool:
+        """Whether the target is as it was seen after the run that left this record."""
+        tag = look.tag
+        return tag is not None and header(record.headers, SEEN) == tag.encode("latin-1")
+
+    @property
+    def shown(self) -> str | None:
+        """The strong ETag that the answer itself gives of the state that it left."""
+        return strong_tag(self.headers)
+
+    def sighted(self, record: Record | None) -> Record | None:
+        """The record with what was seen of the target after the run; None where nothing was, as it could never be verified."""
+        if record is None or self.seen is None:
+            return None
+        return Record(record.status, [*record.headers, (SEEN, self.seen.encode("latin-1"))], record.body, record.state)
 
     def unvalidated(self) -> Response | None:
         """The policy's `validator` failed: called while its exception is handled. What it protects is not run unguarded."""
@@ -437,7 +467,7 @@ def _dotted(path: str) -> bool:
 
 
 def pending(request: Request) -> bool:
-    """Whether more content is waiting than is worth reading for nothing."""
+    """Whether content is waiting that is not worth reading for nothing, or better not read."""
     fields = request.fields
     if b"transfer-encoding" in fields:
         return True
@@ -445,4 +475,5 @@ def pending(request: Request) -> bool:
     if length is None:
         return False
     much = not length.isdigit() or len(length) > 9 or int(length) > PENDING
-    return much or (length != b"0" and b"expect" in fields)
+    # Content of GET is refused for "its potential as a request smuggling attack" (RFC 9110 9.3.1): what follows is not trusted.
+    return much or (length != b"0" and (b"expect" in fields or request.method in ("GET", "HEAD")))

@@ -16,6 +16,7 @@ __all__ = [
     "CONTENT_FIELDS",
     "HOP_BY_HOP",
     "NAME",
+    "STREAMS",
     "Headers",
     "Request",
     "Response",
@@ -57,6 +58,9 @@ CONTENT_FIELDS = frozenset(
         b"repr-digest",
     ]
 )
+
+# Media types whose content comes for as long as there is something to tell: never held back, never kept.
+STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
 
 DOCUMENTATION = "https://verbguard.readthedocs.io/rules/"
 

@@ -14,6 +14,7 @@ from verbguard.replay import (
     MEANINGLESS,
     PRECONDITIONS,
     STORED,
+    contends,
     stored_headers,
 )
 from verbguard.rules import catalogue
@@ -26,7 +27,8 @@ Key = TypeVar("Key", bound=tuple[Any, ...])
 
 def _deciding() -> frozenset[bytes]:
     """Every request field that decides something; of the others only those count that say who is asking."""
-    names = {IDEMPOTENCY_KEY, b"host", b"content-type", b"cache-control", b"destination", b"accept-encoding", b"origin"}
+    names = {IDEMPOTENCY_KEY, b"host", b"content-type", b"cache-control", b"accept-encoding", b"origin"}
+    names |= {b"destination", b"if"}  # which name other resources
     for rule in catalogue().values():
         names |= rule.given or frozenset()
     return frozenset(names | KEYED_EXTRAS | CREDENTIALS)
@@ -38,7 +40,7 @@ _DECIDING = _deciding()
 class Layout(Generic[Place]):
     """Where a request that carries certain fields has what matters. A place is an index, or the key of an environ."""
 
-    __slots__ = ("conditional", "credentials", "deciding", "extras", "meaning", "names", "places", "repeats")
+    __slots__ = ("conditional", "contends", "credentials", "deciding", "extras", "meaning", "names", "places", "repeats")
 
     def __init__(self, fields: Iterable[tuple[bytes, Place]]) -> None:
         named = list(fields)
@@ -46,6 +48,7 @@ class Layout(Generic[Place]):
         deciding = [(name, place) for name, place in named if name in _DECIDING or CREDENTIAL[name]]
         self.deciding = deciding
         self.conditional = not dict(deciding).keys().isdisjoint(PRECONDITIONS)
+        self.contends = any(map(contends, self.names))
         self.extras = not dict(deciding).keys().isdisjoint(KEYED_EXTRAS)
         self.places = [place for _, place in deciding]
         self.credentials = [name for name in dict(named) if CREDENTIAL[name]]

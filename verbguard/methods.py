@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["BODILESS", "METHODS", "REGISTERED", "SAFE", "Method", "allow_value", "may_answer"]
+__all__ = ["BODILESS", "EXTENSIONS", "METHODS", "REGISTERED", "SAFE", "ExtensionWord", "Method", "allow_value", "may_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +32,36 @@ METHODS = {
     "QUERY": Method(True, True, False, "RFC 10008 2"),
 }
 
+# WebDAV's methods, by the RFC that defines them.
+_WEBDAV = {
+    "RFC 4918": "COPY LOCK MKCOL MOVE PROPFIND PROPPATCH UNLOCK",
+    "RFC 3253": "BASELINE-CONTROL CHECKIN CHECKOUT LABEL MERGE MKACTIVITY MKWORKSPACE REPORT UNCHECKOUT UPDATE VERSION-CONTROL",
+    "RFC 3648": "ORDERPATCH",
+    "RFC 3744": "ACL",
+    "RFC 4437": "MKREDIRECTREF UPDATEREDIRECTREF",
+    "RFC 4791": "MKCALENDAR",
+    "RFC 5323": "SEARCH",
+    "RFC 5842": "BIND REBIND UNBIND",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Methods that a kind of server takes beyond HTTP's own."""
+
+    methods: frozenset[str]  # all of them: never refused, whatever else is known of a resource
+    usual: frozenset[str]  # those that nearly every such server takes on every resource, so that Allow may name them
+
+
+ExtensionWord = Literal["webdav"]
+EXTENSIONS = {"webdav": Extension(frozenset(" ".join(_WEBDAV.values()).split()), frozenset(_WEBDAV["RFC 4918"].split()))}
+
 # The other tokens of the IANA HTTP Method Registry; they pass where a resource may know them.
-EXTENSION = frozenset(
-    [
-        "ACL",
-        "BASELINE-CONTROL",
-        "BIND",
-        "CHECKIN",
-        "CHECKOUT",
-        "COPY",
-        "LABEL",
-        "LINK",
-        "LOCK",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MKREDIRECTREF",
-        "MKWORKSPACE",
-        "MOVE",
-        "ORDERPATCH",
-        "PRI",
-        "PROPFIND",
-        "PROPPATCH",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "UNBIND",
-        "UNCHECKOUT",
-        "UNLINK",
-        "UNLOCK",
-        "UPDATE",
-        "UPDATEREDIRECTREF",
-        "VERSION-CONTROL",
-    ]
-)
+EXTENSION = EXTENSIONS["webdav"].methods | {"LINK", "PRI", "UNLINK"}
 REGISTERED = EXTENSION | METHODS.keys()
 SAFE = frozenset(name for name, method in METHODS.items() if method.safe) | {"PRI", "PROPFIND", "REPORT", "SEARCH"}
+# Their content names other resources that they change: REBIND takes the one in it away from where it was (RFC 5842 section 6).
+NAMES_IN_CONTENT = frozenset({"REBIND"})
 
 # A response with one of these has no content at all (RFC 9110 sections 15.2, 15.3.5, 15.3.6 and 15.4.5).
 BODILESS = frozenset({*range(100, 200), 204, 205, 304})

@@ -44,6 +44,9 @@ class Guard:
     ) -> None:
         self.profile = word(Profile, profile, "profile")
         self.policies = checked({} if policies is None else policies)
+        self._by_template: dict[str, list[tuple[str, Policy]]] = {}
+        for key, policy in self.policies.items():
+            self._by_template.setdefault(shape(key.rpartition(" ")[2]), []).append((key, policy))
         if default is not None and not isinstance(default, Policy):
             raise ConfigError(f"default = {default!r}: a Policy")
         self.default = default or Policy()
@@ -62,6 +65,7 @@ class Guard:
         check_rules("default", self.default)
         self.scope = b""
         self.shares = False  # whether other processes use the same store
+        self.gateway = False  # whether the app is a service behind a gateway
         self.known: frozenset[str] = frozenset()
         self.trusted_from = 0.0  # until this moment of the adapters' clock nothing keyless is replayed
         self.owes_epoch = False  # the others who share the store do not know yet that it failed
@@ -123,12 +127,24 @@ class Guard:
             )
         if self.map is None:
             return
+        if not shared and self.profile is not Profile.OBSERVE and self.derives:
+            logger.warning(
+                "preconditions = 'derive': several workers run, and with a store in memory writes take turns only within each; "
+                "give guard() a store that they share"
+            )
         self.find = self._finder()
         resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
         for resource in resources:
             self._tell_refused(resource)
         if self.principal is None and self.profile is not Profile.OBSERVE:
             self._tell_principal(resources if self.map.routes or self.router is not None else [self.unmapped])
+
+    @property
+    def derives(self) -> bool:
+        """Whether any resource's state is known by an internal GET."""
+        assert self.map is not None
+        resources = [self.map.junction(group, group) for group in _by_shape(self.map.routes)]
+        return any(resource.derives for resource in (*resources, self.unmapped))
 
     def _tell_principal(self, resources: Sequence[Resource]) -> None:
         """Whose the records are, where there can be any."""
@@ -180,7 +196,8 @@ class Guard:
         if found is None and self.map is not None:
             routes = self._reached(request)
             if routes:
-                found = self.map.junction(_landing(routes, method), routes)
+                landing = _landing(routes, method) if self.router is not None else _nearest(routes)
+                found = self.map.junction(landing, routes)
         return (found or self.unmapped).plan(method)
 
     def _elsewhere(self, request: Request) -> Plan | None:
@@ -295,8 +312,7 @@ class Guard:
         return found
 
     def _named(self, template: str) -> list[tuple[str, Policy]]:
-        wanted = shape(template)
-        return [(key, policy) for key, policy in self.policies.items() if shape(key.rpartition(" ")[2]) == wanted]
+        return self._by_template.get(shape(template), [])
 
     def _declared_kind(self, routes: Sequence[Route], template: str) -> Kind | None:
         policies = [*self.policies_of(routes, template).values(), *(policy for _, policy in self._named(template))]
@@ -355,6 +371,11 @@ class Guard:
         return rule.action(self.profile, policy) is Action.REJECT
 
     # ---- findings
+
+    def listen(self, *observers: Observer) -> None:
+        """Let further observers hear of findings, beside those that the guard was made with."""
+        self.observers = (*self.observers, *observers)
+        self._only_log = None
 
     def fault(self, method: str) -> Response | None:
         """Called while an exception of the guard's own is handled: the refusal of an unsafe request; a safe one runs."""
@@ -447,6 +468,11 @@ def _landing(routes: Sequence[Route], method: str) -> list[Route]:
     """The routes of the template that a router picks for the method: the first that takes it, else the first of all."""
     first = next((route for route in routes if route.methods is None or method in route.methods), routes[0])
     return [route for route in routes if shape(route.template) == shape(first.template)]
+
+
+def _nearest(routes: Sequence[Route]) -> list[Route]:
+    """The routes of the template that says the most of a path, whatever the method: policies describe resources."""
+    return [route for route in routes if shape(route.template) == shape(routes[0].template)]
 
 
 def _children(kinds: Mapping[Place, tuple[Kind, str]]) -> dict[Place, str]:

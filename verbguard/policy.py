@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from verbguard.errors import ConfigError, nearest
 from verbguard.house import PresetWord, house_table
-from verbguard.methods import METHODS
+from verbguard.methods import EXTENSIONS, METHODS, ExtensionWord
 from verbguard.routes import Kind
 
 __all__ = ["Action", "Policy", "Profile", "Replay", "action", "collection", "guarded", "item", "policy_of", "singleton"]
@@ -81,6 +81,7 @@ class Replay:
     max_response: int = 1 << 20  # answers above this are not kept, only that they happened
     authorize: Callable[[Any], Any] | None = None  # asked before each replay: a replay skips the handler's own checks
     fingerprint: Literal["bytes", "json"] = "bytes"  # json: members in another order are the same request
+    verify: Literal["etag"] | None = None  # etag: a keyless answer is replayed only while the target's ETag is still the same
     release: Collection[int] = frozenset()  # further statuses after which the same key may run again
 
     def __post_init__(self) -> None:
@@ -107,6 +108,7 @@ class Replay:
             ("on_error", ("keep", "release", None)),
             ("after_crash", ("unknown", "rerun")),
             ("fingerprint", ("bytes", "json")),
+            ("verify", ("etag", None)),
         ):
             if getattr(self, name) not in words:
                 known = [each for each in words if each]
@@ -117,6 +119,8 @@ class Replay:
                 raise ConfigError(f"replay.{name} = {hook!r}: a callable that takes the request")
         if self.required and not self.keyed:
             raise ConfigError("replay.required needs replay.keyed")
+        if self.verify and self.keyless is False:
+            raise ConfigError("replay.verify is about answers that are kept without a key: leave out keyless=False")
         object.__setattr__(self, "release", _statuses(self.release, "replay.release"))
 
 
@@ -127,6 +131,7 @@ class Policy:
     kind: Kind | KindWord | None = None  # None: inferred from the route table
     put: Literal["refuse", "allow"] = "refuse"  # allow: PUT really replaces this whole collection
     methods: Collection[str] = frozenset()  # methods that this route takes although the router does not show them
+    extension: ExtensionWord | None = None  # a kind of server whose methods all pass, such as "webdav"; None: the default's
     # the house table: a preset's name, or method -> its only 2xx and 3xx, and its only 4xx where it names one
     statuses: PresetWord | Mapping[str, Collection[int | str] | str] = field(default_factory=dict)
     replay: Replay | None = field(default_factory=Replay)  # None: the app handles Idempotency-Key itself
@@ -137,6 +142,7 @@ class Policy:
     identity: str | None = None  # member of a PUT's JSON that must be what the URL says, such as "id"
     require_precondition: bool = False  # refuse PUT, PATCH and DELETE without If-Match or the like (428)
     validator: Callable[[Any], Any] | None = None  # request -> the target's current ETag, a datetime, both, or None
+    preconditions: Literal["derive"] | None = None  # derive: ETags and If-Match for an app that has none, by an internal GET
     challenge: str | None = None  # WWW-Authenticate of a 401 that has none
     upgrade: str | None = None  # Upgrade of a 426 that has none
     retry_after: int | None = None  # seconds: Retry-After of a 429 or 503 that has none
@@ -153,7 +159,9 @@ class Policy:
         for field_name in ("rules", "accepts"):
             if not isinstance(getattr(self, field_name), Mapping):
                 raise ConfigError(f"{field_name} = {getattr(self, field_name)!r}: a mapping")
-        put(self, "statuses", house_table(self.statuses, self.methods))
+        if self.extension is not None and self.extension not in list(EXTENSIONS):
+            raise ConfigError(f"extension = {self.extension!r}: {nearest(str(self.extension), EXTENSIONS)}")
+        put(self, "statuses", house_table(self.statuses, self.named))
         self._check_content()
         put(self, "rules", {rule: word(Action, value, f"rules.{rule}") for rule, value in self.rules.items()})
         if isinstance(self.replay, Mapping):
@@ -168,11 +176,25 @@ class Policy:
         """`statuses` as it is kept: method -> the codes that its row names, with presets and wildcards filled in."""
         return cast("Mapping[str, frozenset[int]]", self.statuses)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Every method that the policy speaks of, beside HTTP's own: none of them is refused."""
+        methods = cast("frozenset[str]", self.methods)
+        return methods if self.extension is None else methods | EXTENSIONS[self.extension].methods
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """What the policy adds to Allow: where `methods` names some of the extension's methods, those; else its usual ones."""
+        methods = cast("frozenset[str]", self.methods)
+        if self.extension is None or methods & EXTENSIONS[self.extension].methods:
+            return methods
+        return methods | EXTENSIONS[self.extension].usual
+
     def _check_content(self) -> None:
         put = object.__setattr__
         put(self, "accepts", {method: tuple(_texts(types, f"accepts.{method}")) for method, types in self.accepts.items()})
         for method in self.accepts:
-            if method not in METHODS and method not in self.methods:
+            if method not in METHODS and method not in self.named:
                 raise ConfigError(f"accepts.{method}: {nearest(method, METHODS)}")
         if self.codings is not None:
             put(self, "codings", tuple(_texts(self.codings, "codings")))
@@ -184,6 +206,10 @@ class Policy:
             raise ConfigError(f"require_precondition = {self.require_precondition!r}: True or False")
         if self.validator is not None and not callable(self.validator):
             raise ConfigError(f"validator = {self.validator!r}: a callable that takes the request")
+        if self.preconditions not in ("derive", None):
+            raise ConfigError(f"preconditions = {self.preconditions!r}: {nearest(str(self.preconditions), ['derive'])}")
+        if self.preconditions and self.validator is not None:
+            raise ConfigError("validator and preconditions = 'derive' are two ways to know the state: use one")
         seconds = self.retry_after
         if seconds is not None and (not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0):
             raise ConfigError(f"retry_after = {seconds!r}: whole seconds")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from verbguard.http import Request, Response, environ_name, problem
 from verbguard.layouts import AnswerLayout, Layout
-from verbguard.methods import METHODS, SAFE, may_answer
+from verbguard.methods import METHODS, NAMES_IN_CONTENT, REGISTERED, SAFE, may_answer
 from verbguard.policy import Action, Policy, Profile, Replay
 from verbguard.routes import Kind, Route, bare
 from verbguard.rules import Finding, Rule, Target, When, catalogue
@@ -122,13 +122,17 @@ class Plan:
         "refuses",
         "replay",
         "reruns",
+        "roams",
         "scatters",
+        "serialises",
         "states",
         "strict_keys",
         "sweeps",
+        "tags",
         "target",
         "triggers",
         "unsafe",
+        "verifies",
         "watches",
         "window",
     )
@@ -143,11 +147,14 @@ class Plan:
         self.host: Judged | None = None  # asked where a look at the value of Host shows that something is wrong with it
         self.inspections: list[Judged] = []  # what is asked of the request's content
         self._inspected: dict[Layout[Any], tuple[Judged, ...]] = {}
-        self.states: list[Judged] = []  # what is asked of the target's current state, where a policy tells it
+        self.states: list[Judged] = []  # what is asked of the target's current state, where somebody knows it
+        # whether an internal GET tells the state; `observe` adds no requests to those that come
+        derives = policy.preconditions == "derive" and guard.profile is not Profile.OBSERVE
+        known = policy.validator is not None or derives
         self._asked: dict[Layout[Any], tuple[Judged, ...]] = {}
         checked: list[Judged] = []
         for rule in catalogue().values():
-            action = rule.action(guard.profile, policy, target.mapped)
+            action = rule.action(guard.profile, policy, target.mapped, guard.gateway)
             if action is Action.OFF:
                 continue
             if rule is host_exactly_one:
@@ -159,7 +166,7 @@ class Plan:
                     self._decide(rule, action, guard)
             elif rule.when is When.BODY and rule.concerns_method(method):
                 self.inspections.append((rule, action))
-            elif rule.when is When.STATE and policy.validator is not None and self.unsafe and method != "CONNECT":
+            elif rule.when is When.STATE and known and self.unsafe and method != "CONNECT":
                 # conditions of safe methods are the application's: they save content and protect nothing
                 self.states.append((rule, action))
             elif rule.when in _IMMEDIATE and (method in METHODS or rule.when is When.FRAMING):
@@ -174,10 +181,15 @@ class Plan:
         self.replay: Replay = replay or Replay(keyed=False, keyless=False)
         self.keyed = replay is not None and replay.keyed and method in METHODS and METHODS[method].keyed
         self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
+        self.verifies = self.keyless and self.replay.verify is not None
+        self.tags = derives and method in ("GET", "HEAD")  # whether answers get an ETag that is derived from them
+        # one write after the other; a new member of a collection takes no state away from anybody
+        self.serialises = derives and bool(self.states) and (method, target.kind) != ("POST", Kind.COLLECTION)
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
         self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
         self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT
         self.scatters = self.unsafe and target.kind in (Kind.UNKNOWN, Kind.ACTION)
+        self.roams = method in NAMES_IN_CONTENT  # nobody reads there what else it changes
         self.climbs, self.sweeps = guard.reach(target) if self.unsafe else (False, False)
         self.confirms = self.refused is not None and not exact  # only the app's router knows whether the path lands here
         self.passes = passes  # another guard acts there
@@ -186,12 +198,13 @@ class Plan:
         acts = guard.profile is not Profile.GUARD or any(
             action is not Action.OBSERVE and (target.mapped or _asked_for(rule, policy)) for rule, action in self.triggers
         )
-        self.watches = frozenset(name for rule, _ in self.triggers for name in rule.fields or () if acts)
+        watching = [rule for rule, _ in self.triggers if acts or guard.gateway and rule.gateway is Action.REJECT]
+        self.watches = frozenset(name for rule in watching for name in rule.fields or ())
         self.before = tuple(judged for judged in self.triggers if judged[0].before)
         self.environ_watches = frozenset(map(environ_name, self.watches))
         # nothing to do but to look at the status of the answer
         searched = any(rule.fields is None for rule, _ in self.triggers) or bool(self.inspections)
-        self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched) and method not in (
+        self.light = not (self.unsafe or self.passes or self.refused or self.notes or searched or self.tags) and method not in (
             "HEAD",
             "OPTIONS",
             "TRACE",
@@ -282,6 +295,7 @@ class Resource:
         "_guard",
         "allow",
         "declared",
+        "derives",
         "exact",
         "kind",
         "methods",
@@ -298,8 +312,10 @@ class Resource:
         self.routes = routes
         self.template = template or bare(routes[0].template)
         self.policies = guard.policies_of(routes, self.template)
+        # a state that is derived for one method is the state of the resource, or no GET would show the ETag that a PUT names
+        self.derives = any(policy.preconditions == "derive" for policy in self.policies.values())
         self.kind, self.why, self.declared = guard.kind_of(routes, self.template, self.policies)
-        self.methods = _methods(reached, self.policies.values())
+        self.methods = _methods(reached, self._shown())
         self.passes = bool(routes) and routes[0].guarded
         self.exact = all(route.exact for route in routes)
         self.allow = self._allow()
@@ -308,7 +324,9 @@ class Resource:
     def _allow(self) -> frozenset[str]:
         allowed = set(self.methods)
         if not allowed and self.kind is Kind.COLLECTION and self.declared:
-            allowed = {"GET", "POST"}  # what the word means, where no route says more
+            # what the word means, where no route says more; POST has no meaning on a DAV collection (RFC 4918 9.5)
+            dav = any(self._inherited(policy).extension == "webdav" for policy in self.policies.values())
+            allowed = {"GET", "DELETE"}.union(*self._shown()) if dav else {"GET", "POST"}
         if not allowed:
             return frozenset()
         allowed.add("OPTIONS")
@@ -325,7 +343,7 @@ class Resource:
         plan = self.plans.get(method)
         if plan is None:
             plan = Plan(self._target(method), self._guard, declared=self.declared, passes=self.passes, exact=self.exact)
-            if method in METHODS or method in self.methods:
+            if method in REGISTERED or method in self.methods:
                 self.plans[method] = plan
         return plan
 
@@ -345,12 +363,26 @@ class Resource:
         )
 
     def _policy(self, method: str) -> Policy:
-        """What is promised for a method. The project's house table holds wherever a route does not say another."""
         policy = self.policies.get(method, self.policies[""])
-        project = self._guard.default.house
-        if not project or project.keys() <= policy.house.keys():
+        if self.derives and policy.validator is None:
+            policy = replace(policy, preconditions="derive")
+        return self._inherited(policy)
+
+    def _inherited(self, policy: Policy) -> Policy:
+        """What is promised for a method. The project's house table and extension hold wherever a route does not say another."""
+        default = self._guard.default
+        if policy.extension is None and default.extension is not None:
+            policy = replace(policy, extension=default.extension)
+        if not default.house or default.house.keys() <= policy.house.keys():
             return policy
-        return replace(policy, statuses={**project, **policy.house})
+        return replace(policy, statuses={**default.house, **policy.house})
+
+    def _shown(self) -> list[frozenset[str]]:
+        """What policies add to Allow. What the default says of a kind of server is not said of an application's own routes."""
+        if self._guard.router is None:
+            return [self._inherited(policy).shown for policy in self.policies.values()]
+        default = self._guard.default
+        return [policy.methods if policy is default else policy.shown for policy in self.policies.values()]  # type: ignore[misc]
 
     def replays(self) -> list[Replay]:
         """The replay policy of every method here that honours a key; where the routes do not show the methods, of all."""
@@ -364,11 +396,11 @@ class Resource:
         return map is not None and any(route.takes is None or "GET" in route.takes for route in map.settle(path))
 
 
-def _methods(routes: Sequence[Route], policies: Iterable[Policy]) -> frozenset[str]:
+def _methods(routes: Sequence[Route], shown: Iterable[frozenset[str]]) -> frozenset[str]:
     """The union of what the routes and policies show; empty when one of the routes does not say."""
     if not routes or any(route.takes is None for route in routes):
         return frozenset()
     found: set[str] = set()
     for route in routes:
         found |= route.takes or frozenset()
-    return frozenset(found.union(*(policy.methods for policy in policies)))
+    return frozenset(found.union(*shown))

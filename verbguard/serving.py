@@ -9,7 +9,7 @@ from typing import Any
 from verbguard.exchange import Exchange
 from verbguard.http import Response
 from verbguard.outages import debts
-from verbguard.records import Claim, Record, State
+from verbguard.records import Claim, Outcome, Record, State, Won
 from verbguard.renewal import renewer
 from verbguard.rules import replaying
 from verbguard.spool import Spool
@@ -36,6 +36,7 @@ class Serving(Exchange):
     """
 
     store: Any
+    middleware: Any
     spool: Spool | None = None  # the request's content, where it is large or came in pieces
     settled_at = 0.0  # when nothing was left to record; zero while there is
     told_at = 0.0  # when the store had heard of it
@@ -43,6 +44,11 @@ class Serving(Exchange):
     away = False  # whether the store has failed during this request
     in_transaction = False  # whether the application records the answer in a transaction of its own, which then decides
     driver: Any = None  # the connection that this transaction is in
+    spared = False  # whether a gateway knows that its service never got the request
+    unanswered = False  # whether the client was told that nobody knows what became of it
+    turn = ""  # the target that no other request may write to meanwhile, where its policy wants that
+    lease: Claim | None = None  # the same turn among the processes that share the store
+    lease_token = 0
     superseded = False  # whether that transaction may not be committed, since another run of the key was first
 
     def ask(self, content: Any) -> Any:
@@ -158,11 +164,23 @@ class Serving(Exchange):
     def hold(self) -> None:
         """Keep a claim that was won alive."""
         if self.token and self.claimed_as is not None:
-            renewer.hold(self.store, self.claimed_as, self.token)
+            self.keep_alive(self.claimed_as, self.token)
 
     def let_go(self) -> None:
         """The run is over: the claim is not renewed any longer."""
-        renewer.held.pop(self.claimed_as, None)
+        self.forget(self.claimed_as)
+
+    def keep_alive(self, claim: Claim, token: int) -> None:
+        """Renew a lease until it is forgotten."""
+        renewer.hold(self.store, claim, token)
+
+    def forget(self, claim: Claim | None) -> None:
+        """Renew a lease no longer."""
+        renewer.held.pop(claim, None)
+
+    def not_run(self) -> None:
+        """A gateway's service never got the request: whatever the gateway answers, the key may be used again."""
+        self.spared = True
 
     def withdraw(self) -> Later:
         """The app will not run after all: a claim that was won is given back, so that the same key may try again."""
@@ -176,7 +194,9 @@ class Serving(Exchange):
         still open is asked when the application is over (`abandon`)."""
         if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
-                record = self.record()
+                record = None if self.spared else self.record()
+                if self.plan.verifies and self.mode == "keyless":
+                    record = self.sighted(record)
             except Exception:
                 self.guard.fault("GET")
                 again = self.request.method in ("PUT", "DELETE")
@@ -191,7 +211,7 @@ class Serving(Exchange):
         try:
             return self.content(piece, more)
         except Exception:
-            held, self.held = self.held, b""
+            held, self.held = bytes(self.held), b""
             self.unjudged(self.status)
             self.dropping = False
             self.finished = not more
@@ -200,6 +220,13 @@ class Serving(Exchange):
     def abandon(self, error: BaseException | None) -> Later:
         """The app ended, by an error or without one, before its answer was complete; or after it, with an error."""
         if not self.token:
+            return None
+        if not self.settled_at and self.unanswered:
+            if self.plan.reruns:
+                self.linger()  # the service may still be at it
+                return self.keep(None)  # what may be repeated need not wait for the end of a lease
+            self.let_go()  # the claim ends with its lease, as if this process had died
+            self.settled_at = monotonic()
             return None
         if not self.settled_at:
             return self.keep(self.failed(error is not None and not isinstance(error, Exception)))
@@ -248,6 +275,51 @@ class Serving(Exchange):
         self.claimed_as.lost = not kept
         if not kept:
             self.say(replaying.LEASE_LOST, "The run outlived its lease; its answer was not kept.")
+
+    # ---- turns
+
+    def ask_for_turn(self) -> Any:
+        """What the store says to the lease on this request's turn; None where it fails."""
+        assert self.lease is not None
+        try:
+            return self.store.claim(self.lease)
+        except Exception as error:
+            return self.distrust(error)
+
+    def turned(self, outcome: Outcome | None) -> Response | None:
+        """The refusal of a request that has no turn among the processes; None where it may go on."""
+        if isinstance(outcome, Won):
+            self.lease_token = outcome.token
+            assert self.lease is not None
+            self.keep_alive(self.lease, outcome.token)
+            return None
+        if outcome is not None:
+            return self.crowded("Another write on this target is still running.")
+        if self.layout.conditional:  # a condition that another process may make false at any moment protects nothing
+            return self.crowded("Nobody knows whether another process writes to this target now.")
+        return None
+
+    def end_turn(self) -> None:
+        """Others may write to the target; also when the turn had not begun for good."""
+        turn, self.turn = self.turn, ""
+        if self.lease_token:
+            self.forget(self.lease)
+            if self.lease is not None and self.lease.lost:
+                self.say(replaying.LEASE_LOST, "The turn on the target outlived its lease; another process may have written.")
+            self.end_lease()
+        if turn:
+            self.middleware.turns.release(turn)
+
+    def end_lease(self) -> None:
+        """Tell the store that the turn is over; where it does not hear, the lease ends by itself."""
+        token, self.lease_token = self.lease_token, 0
+        self.attempt(self.store.release, self.lease, token)
+
+    def outdated(self) -> Later:
+        """The target changed where the store could not see it: what is kept of it is not to be replayed."""
+        if self.touch is not None:
+            self.attempt(self.store.bump, self.touch)
+        return None
 
     def close_spool(self) -> None:
         """Give the file of a large request back."""

@@ -9,22 +9,25 @@ from io import BytesIO
 from time import monotonic
 from typing import Any
 
+from verbguard.derived import NOT_OF_A_READ, Look, is_derived
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, environ_name, joined, quoted_path, reason
 from verbguard.layouts import ANSWERS, Layout, Layouts
+from verbguard.looking import look_blocking
 from verbguard.plans import Guard
 from verbguard.policy import Policy, Profile
 from verbguard.recording import Current
-from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won
+from verbguard.records import Busy, Done, Outcome, Record, Unknown, Won, lineage
 from verbguard.resources import Plan
 from verbguard.routers.werkzeug import closes_quietly, router_of
 from verbguard.routes import Router
-from verbguard.rules import Content, Finding
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving
+from verbguard.rules import Content, Finding, replaying
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store, blocking
 from verbguard.transactions import is_open
+from verbguard.turns import TURN, Turns, lease_of
 from verbguard.workers import several_workers
 
 __all__ = ["GuardMiddleware"]
@@ -198,6 +201,15 @@ def _pairs(headers: list[tuple[str, str]]) -> Headers:
         return [(octets(name), octets(value)) for name, value in headers]
 
 
+def _as_read(environ: Environ) -> Environ:
+    """The environ of the internal GET: see `derived.asked_again`."""
+    asked = {key: value for key, value in environ.items() if _FIELDS[key] not in NOT_OF_A_READ and key not in _ELSEWHERE}
+    asked.pop("wsgi.file_wrapper", None)
+    asked["HTTP_ACCEPT_ENCODING"] = "identity"
+    asked["HTTP_CACHE_CONTROL"] = "no-cache"
+    return asked
+
+
 def decoded(path: str) -> str:
     """A WSGI path, bytes in disguise, as text (PEP 3333)."""
     return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
@@ -230,6 +242,7 @@ class GuardMiddleware:
         self.guard.shares = self.store.shared
         self._router = router or router_of(app)
         self.waiting = 0
+        self.turns = Turns(WAITERS)
         self._pending = True
         if self._router is None or _has_own_routes(self._router):
             self.guard.compile(self._router)
@@ -277,7 +290,7 @@ class GuardMiddleware:
         if not plan.light or plan.watches and not environ.keys().isdisjoint(plan.environ_watches) and _shows(environ, plan):
             if plan.passes:
                 return self.app(environ, start_response)
-            environ[MARK] = True
+            environ[MARK] = plan
             request = WsgiRequest(environ, path, decoded(prefix))
             if not plan.refuses:
                 return _Serving(self, plan, request, start_response).run()
@@ -287,7 +300,7 @@ class GuardMiddleware:
                 return self.faulty(environ, start_response)
             return reply(start_response, answer)
 
-        environ[MARK] = True
+        environ[MARK] = plan
         if plan.idle:
             return self.app(environ, start_response)
         heads = plan.heads
@@ -393,11 +406,13 @@ class _Late:
 class _Serving(Serving):
     """One request on its way through WSGI."""
 
+    middleware: GuardMiddleware
     # Defaults stand on the class: a request sets only what it makes different.
     _head: tuple[str, list[tuple[str, str]], Headers, Any] | None = None  # the head of the answer while it is held
     _write: Callable[[bytes], Any] | None = None
     _answered = False  # the server has been given a head
     _over = False
+    _untold: Environ | None = None  # the environ before the run, while the state after it is still to be looked at
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> None:
         self.guard = middleware.guard
@@ -429,6 +444,8 @@ class _Serving(Serving):
                     outcome = self._waited(outcome)
                 if type(outcome) is Unknown and self.plan.replay.on_unknown is not None:
                     outcome = self._reconciled(outcome)
+                if type(outcome) is Done and self.plan.verifies and self.mode == "keyless":
+                    outcome = self._verified(outcome)
                 if type(outcome) is Done and self.plan.replay.authorize is not None:
                     answer = self._authorised(outcome)
                 else:
@@ -441,6 +458,10 @@ class _Serving(Serving):
         if answer is not None:
             self.close_spool()
             return reply(self._start, answer)
+        if self.plan.verifies and self.token and self.mode == "keyless":
+            self._untold = {**environ}
+        if self.plan.tags:
+            self._plainly(environ)
         return self._serve(environ)
 
     def _read(self, environ: Environ) -> Any:
@@ -531,23 +552,81 @@ class _Serving(Serving):
         return Done(answer)
 
     def _against_state(self) -> Response | None:
-        """The refusal of a request whose condition is false for the state that the policy's `validator` tells."""
+        """The refusal of a request whose condition is false for the state that the policy's `validator` tells, or an internal
+        GET shows."""
         validator = self.plan.target.policy.validator
-        assert validator is not None
         try:
-            current = validator(self.request)
-            if isawaitable(current):
-                _close(current)
-                raise ConfigError("the validator is a coroutine function, and WSGI cannot wait for it")
-            answer = self.conditions(current)
+            if validator is None:
+                answer = self._in_turn()
+            else:
+                current = validator(self.request)
+                if isawaitable(current):
+                    _close(current)
+                    raise ConfigError("the validator is a coroutine function, and WSGI cannot wait for it")
+                answer = self.conditions(current)
         except Exception:
             answer = self.unvalidated()
         except BaseException:
+            self.end_turn()
             self.withdraw()
             raise
         if answer is not None:
+            self.end_turn()
             self.withdraw()
         return answer
+
+    # ---- a state that nobody tells
+
+    def _in_turn(self) -> Response | None:
+        """Wait until nobody else writes to the target, and look at its state where a condition of the request asks for it."""
+        name, end = lineage(self.request.path)[0], monotonic() + TURN
+        if not self.middleware.turns.take_blocking(name, TURN):
+            return self.crowded("Too many writes on this target wait, or one of them takes too long.")
+        self.turn = name
+        answer = self._among_processes(end) if self.store.shared else None
+        if answer is not None or not self.layout.conditional:
+            return answer
+        return self.judged(self._look(self.request.environ).state())  # type: ignore[attr-defined]
+
+    def _among_processes(self, end: float) -> Response | None:
+        """The same turn among all who share the store."""
+        self.lease = lease_of(self.guard.scope, self.turn, self.plan.replay.lease)
+        pause = FIRST_PAUSE
+        while True:
+            outcome = self.ask_for_turn()
+            if type(outcome) is not Busy or monotonic() >= end:
+                return self.turned(outcome)
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _look(self, environ: Environ) -> Look:
+        return look_blocking(self.middleware.app, _as_read(environ), self.plan.replay.max_response)
+
+    def _verified(self, outcome: Done) -> Outcome | None:
+        """A stored answer while the target is as its run left it; otherwise the claim of a request that runs again."""
+        claim = self.claimed_as
+        assert claim is not None
+        if self.still_so(outcome.record, self._look(self.request.environ)):  # type: ignore[attr-defined]
+            return outcome
+        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+        self.outdated()
+        again: Outcome | None = self.ask_again(claim)
+        return self._waited(again) if type(again) is Busy and self.patience else again
+
+    def commit(self) -> Later:
+        """A verified answer is kept with the target's ETag after the run, told by the answer, or by another look."""
+        environ, self._untold = self._untold, None
+        if environ is not None and not self.settled_at and 200 <= self.status <= 299:
+            self.seen = self.shown or self._look(environ).tag
+        return super().commit()
+
+    def _plainly(self, environ: Environ) -> None:
+        """Let the app show its content's own bytes, by which its ETag is derived."""
+        environ["HTTP_ACCEPT_ENCODING"] = "identity"
+        if is_derived(environ.get("HTTP_IF_RANGE", "")):  # the application has never heard of it: it is to show everything
+            del environ["HTTP_IF_RANGE"]
+            environ.pop("HTTP_RANGE", None)
+        environ.pop("wsgi.file_wrapper", None)  # the server would send a file itself, and its bytes would not come by here
 
     # ---- the app
 
@@ -556,6 +635,9 @@ class _Serving(Serving):
             self.begin_touch()
         original = {**environ} if self.request.method == "HEAD" else None
         try:
+            if original is not None and self.plan.tags:
+                self.only_as_get()
+                return self._as_get([], original)
             current = Current(self) if self.key else None
             try:
                 result = self.middleware.app(environ, self.start_response)
@@ -595,12 +677,24 @@ class _Serving(Serving):
         result = self.middleware.app({**environ, "REQUEST_METHOD": "GET"}, self.start_response)
         if not self.status:
             result = _begun(result)
+        if self.holding is Content.WHOLE:
+            self._hear_out(result)
         self._release_hold()
         self.finished = True
         _close(result)
+        if self.replaced is not None:
+            return self._replacement()
         self._end()
         self.close_spool()
         return []
+
+    def _hear_out(self, result: Iterable[bytes]) -> None:
+        """Read what the head waits for."""
+        for piece in result:
+            self.passed(piece, True)
+            if self.holding is Content.NONE:
+                return
+        self.passed(b"", False)
 
     def sent(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """The app's iterable, or what stands for it."""
@@ -755,6 +849,8 @@ class _Serving(Serving):
                 self.abandon(None)
         else:
             self.end_touch()
+        if self.turn:
+            self.end_turn()
 
 
 class _Body:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rulecases import ITEM, Case, ask, at
 from verbguard.conditions import ABSENT, State
-from verbguard.http import Request
+from verbguard.http import Request, Response
 
 SOME = State(True)  # it exists, and has no validators
 V1, WEAK = State(True, "v1"), State(True, "v1", True)
@@ -14,6 +14,13 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 AT = State(True, modified=datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC))
 LATER = State(True, modified=datetime(1994, 11, 6, 8, 49, 38, tzinfo=UTC))
 IMS = frozenset({b"if-modified-since"})
+LOGIN = Response(401, [(b"www-authenticate", b"Basic")])
+LARGE = State(True, unknown="It is large")  # it exists, and that is all
+HIDDEN = State(False, unknown="A GET of it answers 302")
+DOWN = State(False, unknown="A GET of it answers 500", later=True)
+LOCKED = State(False, unknown="A GET of it answers 401", answer=LOGIN)
+AGAIN = {"status": 503, "headers": [(b"retry-after", b"5")]}
+WANTING = at(ITEM, preconditions="derive", require_precondition=True)
 FIELDS = frozenset({b"if-match", b"if-none-match", b"if-unmodified-since", b"if-modified-since"})
 NO_STORE = [(b"cache-control", b"no-store")]
 WANTED = {"status": 428, "headers": NO_STORE}
@@ -29,6 +36,23 @@ def unreadable(value: bytes) -> Request:
 
 CASES: list[Case] = [
     # rule                 target    request                              state  finds
+    ("state-unknown", at(ITEM), ask("PUT", if_match='"v0"'), LARGE, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_none_match='"v0"'), LARGE, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_match='"v0"', if_none_match="*"), LARGE, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_match="*"), LARGE, None),
+    ("state-unknown", at(ITEM), ask("PUT", if_none_match="*"), LARGE, None),
+    ("state-unknown", at(ITEM), ask("PUT", if_match="*"), HIDDEN, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_none_match="*"), HIDDEN, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_unmodified_since=DATE), HIDDEN, {"status": 412}),
+    ("state-unknown", at(ITEM), ask("PUT", if_match="*"), DOWN, AGAIN),
+    ("state-unknown", at(ITEM), ask("PUT", if_match="*"), LOCKED, {"status": 401, "answer": LOGIN}),
+    ("state-unknown", at(ITEM), ask("PUT", if_match='"v0"'), V1, None),
+    ("state-unknown", at(ITEM), ask("PUT", if_match='"v0"'), ABSENT, None),
+    ("state-unknown", at(ITEM), ask("PUT", if_unmodified_since=DATE), V1, None),
+    ("state-unknown", WANTING, ask("PUT", if_unmodified_since=DATE), V1, WANTED),
+    ("state-unknown", WANTING, ask("PUT", if_unmodified_since=DATE), AT, None),
+    ("state-unknown", WANTING, ask("PUT", if_unmodified_since=DATE), ABSENT, None),
+    ("state-unknown", WANTING, ask("PUT", if_unmodified_since=DATE, if_match='"v1"'), V1, None),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v0"'), V1, {"status": 412}),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), ABSENT, {"status": 412}),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match="*"), ABSENT, {"status": 412}),
@@ -74,6 +98,10 @@ CASES: list[Case] = [
     ("put-conditional-required", at(), ask("PUT", if_none_match=",,"), None, WANTED),
     ("put-conditional-required", at(), ask("PUT", if_unmodified_since="soon"), None, WANTED),
     ("put-conditional-required", at(), ask("PUT", if_modified_since=DATE), None, WANTED),
+    ("put-conditional-required", at(), ask("PUT", **{"if": "(<urn:uuid:1>)"}), None, WANTED),
+    ("put-conditional-required", at(extension="webdav"), ask("PUT"), None, WANTED),
+    ("put-conditional-required", at(extension="webdav"), ask("PUT", **{"if": "(<urn:uuid:1>)"}), None, None),
+    ("lost-update-428", at(extension="webdav"), ask("DELETE", **{"if": "(<urn:uuid:1>)"}), None, None),
     ("put-conditional-required", at(), ask("PUT", if_match='"v1"'), None, None),
     ("put-conditional-required", at(), ask("PUT", if_none_match="*"), None, None),
     ("put-conditional-required", at(), ask("PUT", if_unmodified_since=DATE), None, None),

@@ -20,7 +20,23 @@ def becomes(value: bytes) -> dict[str, object]:
 
 KEPT = {"drop": frozenset(), "add": []}
 
+# sha256 of b"state", its first 18 bytes in base64url
+STATE = b'"vg-S6aXNcpTdl7WpwnttWxuoja3"'
+NOT_AGAIN = {"status": 304}
+
 CASES: list[Case] = [
+    ("derived-etag", at(), ask("GET"), says(200, b"state"), becomes(STATE)),
+    ("derived-etag", at(), ask("HEAD"), says(200, b"state"), becomes(STATE)),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='W/"v1"'), becomes(STATE)),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"'), None),
+    ("derived-etag", at(), ask("GET"), says(200), None),
+    ("derived-etag", at(), ask("GET"), says(404, b"state"), None),
+    ("derived-etag", at(), ask("GET", if_none_match='"x"'), says(200, b"state"), becomes(STATE)),
+    ("derived-etag", at(), ask("GET", if_none_match=f'"x", W/{STATE.decode()}'), says(200, b"state"), NOT_AGAIN),
+    ("derived-etag", at(), ask("GET", if_none_match="*"), says(200, b"state"), NOT_AGAIN),
+    ("derived-etag", at(), ask("GET", if_none_match='"v1"'), says(200, etag='"v1"'), NOT_AGAIN),
+    ("derived-etag", at(), ask("GET", if_none_match='"v0"'), says(200, etag='"v1"'), None),
+    ("derived-etag", at(), ask("POST"), says(200, b"state"), None),
     # rule          target request         answer                 finds
     ("etag-grammar", at(), ask("GET"), tagged(b"abc"), becomes(b'"abc"')),
     ("etag-grammar", at(), ask("PUT"), tagged(b"W/abc"), becomes(b'W/"abc"')),

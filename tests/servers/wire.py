@@ -59,6 +59,7 @@ class Head:
 class Answer(Head):
     content: bytes = b""
     interim: tuple[int, ...] = ()
+    trailers: tuple[tuple[str, str], ...] = ()
 
     def json(self) -> Any:
         return json.loads(self.content)
@@ -66,7 +67,7 @@ class Answer(Head):
     @property
     def rule(self) -> str | None:
         """The rule id of a problem document, None for any other content."""
-        return self.json()["rule"] if self.get("content-type") == "application/problem+json" else None
+        return self.json().get("rule") if self.get("content-type") == "application/problem+json" else None
 
     @property
     def replayed(self) -> bool:
@@ -96,10 +97,11 @@ class Connection:
     """One connection: what is sent, and the answers in order."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ahead = b""
         self._head: Head | None = None
+        self._trailers: tuple[tuple[str, str], ...] = ()
 
     def __enter__(self) -> Connection:
         return self
@@ -108,13 +110,13 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def send(self, data: bytes) -> Connection:
         # A server may close while the content of a refused request is still on its way: that is its right
         # (RFC 9112 9.6), and what it answered before is still to be read.
         with suppress(BrokenPipeError, ConnectionResetError):
-            self._socket.sendall(data)
+            self.socket.sendall(data)
         return self
 
     def answer(self, method: str = "GET") -> Answer:
@@ -124,7 +126,13 @@ class Connection:
             interim.append(head.status)
         content = b"".join(self.pieces(head, method))
         faults = head.faults + _framing_faults(head, method)
-        return Answer(head.status, head.headers, faults, content, tuple(interim))
+        return Answer(head.status, head.headers, faults, content, tuple(interim), self._trailers)
+
+    def begun(self) -> None:
+        """Return when something of the next answer is here, or the end."""
+        if not self._ahead:
+            with suppress(Broken):
+                self._fill()
 
     def invited(self) -> bool:
         """Whether the server says 100 before its answer, so that content kept back may follow."""
@@ -144,6 +152,7 @@ class Connection:
 
     def pieces(self, head: Head, method: str = "GET") -> Iterator[bytes]:
         """The content as it arrives: chunk by chunk, or read by read."""
+        self._trailers = ()
         if method == "HEAD" or head.status // 100 == 1 or head.status in (204, 304):
             return
         if coding := head.get("transfer-encoding"):
@@ -158,7 +167,7 @@ class Connection:
     def give_up(self) -> Connection:
         """Say that nothing more will be sent, as a client does that stops its upload."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            self.socket.shutdown(socket.SHUT_WR)
         return self
 
     def rest(self) -> bytes:
@@ -171,7 +180,7 @@ class Connection:
             if not (match := CHUNK_SIZE.fullmatch(line)):
                 raise Broken(f"not a chunk size: {line[:40]!r}")
             if not (size := int(match[1], 16)):
-                list(self._fields())  # trailers
+                self._trailers = tuple(self._fields())
                 return
             yield self._exactly(size)
             if end := self._line():
@@ -228,7 +237,7 @@ class Connection:
 
     def _fill(self) -> None:
         try:
-            data = self._socket.recv(65536)
+            data = self.socket.recv(65536)
         except ConnectionResetError:
             data = b""
         except TimeoutError:

@@ -26,22 +26,28 @@ SPOOL = 1 << 20  # bytes of a chunked body held in memory; more goes to a tempor
 RECEIVE = "verbguard.bridge.receive"  # where the ASGI side leaves its receive for the WSGI side
 
 
-def over_asgi(app: WSGI, threads: int = THREADS) -> ASGI:
-    """The WSGI app as an ASGI app, its environ as complete as a WSGI server's."""
+def over_asgi(app: WSGI, threads: int = THREADS, many: bool = False) -> ASGI:
+    """The WSGI app as an ASGI app, its environ as complete as a WSGI server's. `many`: whether several processes serve it."""
     from a2wsgi import WSGIMiddleware
 
-    bridge = WSGIMiddleware(completed(app), workers=threads)  # type: ignore[arg-type]
+    bridge = WSGIMiddleware(completed(app, many), workers=threads)  # type: ignore[arg-type]
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            scope = {**scope, RECEIVE: (asyncio.get_running_loop(), receive)}
-        await bridge(scope, receive, send)
+        if scope["type"] != "http":
+            await bridge(scope, receive, send)
+            return
+        inner: Any = {**scope, RECEIVE: (asyncio.get_running_loop(), receive)}
+        try:
+            await bridge(inner, receive, send)
+        finally:
+            scope.setdefault("verbguard", inner.get("verbguard"))  # for who watches: see asgi.py
 
     return asgi
 
 
-def completed(app: WSGI) -> WSGI:
+def completed(app: WSGI, many: bool = False) -> WSGI:
     """Give the app an input that ends, the raw target, its error stream and the truth about processes."""
+    from verbguard.wsgi import MARK
 
     def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
         scope = environ["asgi.scope"]
@@ -52,12 +58,15 @@ def completed(app: WSGI) -> WSGI:
             {
                 "wsgi.input": io.BufferedReader(Body(loop, receive)),
                 "wsgi.input_terminated": True,
-                "wsgi.multiprocess": False,  # `serve` is one process
+                "wsgi.multiprocess": many,
                 "wsgi.errors": sys.stderr,
                 "REQUEST_URI": f"{target}?{query}" if query else target,
             }
         )
-        return app(environ, start_response)
+        try:
+            return app(environ, start_response)
+        finally:
+            scope["verbguard"] = environ.get(MARK)
 
     return wsgi
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from verbguard.cli.target import Trouble
+from verbguard.errors import ConfigError
 
 if TYPE_CHECKING:
+    from verbguard.config import Config
+    from verbguard.openapi import Knowledge
     from verbguard.plans import Guard
 
 PROFILES = ("observe", "guard", "strict")
@@ -25,26 +28,34 @@ class Acting:
     guard: Guard
     source: str
     installed: bool  # by the app itself
+    known: Knowledge | None = None  # what an OpenAPI document added to the policies
 
 
-def options(config: str | None, profile: str | None, *, opening: bool = True) -> dict[str, Any]:
-    """The keywords for `verbguard.guard`, from verbguard.toml and the command line; the latter wins.
+def options(config: str | None, profile: str | None, openapi: str | None = None) -> dict[str, Any]:
+    """The keywords for `verbguard.guard`, from verbguard.toml, an OpenAPI document and the command line; the latter wins."""
+    return keywords_of(read(config, openapi), profile)
+
+
+def keywords_of(found: Config | None, profile: str | None, *, opening: bool = True) -> dict[str, Any]:
+    """The keywords for `verbguard.guard`.
 
     The store is left out where it is not to be opened: what only looks at routes needs neither its driver nor its secrets.
     """
-    keywords = _read(config, opening) if config else {}
-    if profile:
-        keywords["profile"] = profile
-    return keywords
-
-
-def _read(path: str, opening: bool) -> dict[str, Any]:
-    from verbguard.config import loads
-    from verbguard.errors import ConfigError
-
     try:
-        config = loads(Path(path).read_text("utf-8"), path)
-        return (config if opening else replace(config, store=None)).arguments()
+        keywords = {} if found is None else (found if opening else replace(found, store=None)).arguments()
+    except ConfigError as error:
+        raise Trouble(str(error)) from None
+    return keywords | ({"profile": profile} if profile else {})
+
+
+def read(path: str | None, openapi: str | None = None) -> Config | None:
+    """What a verbguard.toml says, with what a document adds to it; None where neither is named."""
+    from verbguard.config import loads
+
+    if not path and not openapi:
+        return None
+    try:
+        return loads(Path(path).read_text("utf-8") if path else "", path or "verbguard.toml", openapi=openapi)
     except FileNotFoundError:
         raise Trouble(f"There is no {path}. Leave --config out to run with what the app's routes show.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -53,24 +64,31 @@ def _read(path: str, opening: bool) -> dict[str, Any]:
         raise Trouble(str(error)) from None
 
 
-def acting(app: Any, keywords: dict[str, Any], config: str | None) -> Acting:
-    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request."""
-    from verbguard.errors import ConfigError
+def acting(
+    app: Any, keywords: dict[str, Any], config: str | None, known: Knowledge | None = None, *, told: bool = False
+) -> Acting:
+    """The guard that would act on the app's requests, compiled; a wrong policy is found here, before any request.
+
+    `told`: the caller knows already which options are not used.
+    """
     from verbguard.plans import Guard
 
     source = config or "the command line"
+    router = _router(app)
+    if known is not None and router is not None:
+        raise Trouble(f"{known.name}: a document is for what shows no routes of its own, and this app shows them.")
     installed = _installed(app)
     if installed is not None:
-        if keywords:
+        if keywords and not told:
             click.echo("The app has a guard of its own, and that one acts: the options given here are not used.", err=True)
-        keywords, source, config = installed, "the app's guard()", None
+        keywords, source, config, known = installed, "the app's guard()", None, None
     try:
         chosen = {name: keywords[name] for name in ("policies", "default", "profile") if name in keywords}
         guard = Guard(**chosen)
-        guard.compile(_router(app))
+        guard.compile(router)
     except ConfigError as error:
         raise Trouble(f"{source}: {error}" if config else str(error)) from None
-    return Acting(guard, source, installed is not None)
+    return Acting(guard, source, installed is not None, known)
 
 
 def _router(app: Any) -> Any:

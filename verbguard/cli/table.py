@@ -88,11 +88,20 @@ def _source(acting: Acting, routes: Sequence[Route], template: str, method: str,
     for key, written in acting.guard.policies.items():
         word, _, wanted = key.rpartition(" ")
         if written is policy and word == method and shape(wanted) == shape(template):
-            return acting.source
+            return _written(acting, template, policy)
     for route in routes:
         if method and policy_of(route.endpoint, method) is policy:
             return f"decorator {_place(route.endpoint)}".rstrip()
     return f"default of {acting.source}" if policy != Policy() else ""
+
+
+def _written(acting: Acting, template: str, policy: Policy) -> str:
+    """The file that a policy is from, the document that it is from, or both."""
+    known = acting.known
+    fields = None if known is None else next((f for path, f in known.templates.items() if shape(path) == shape(template)), None)
+    if known is None or fields is None:
+        return acting.source
+    return known.name if policy == Policy(**fields) else f"{acting.source}, {known.name}"
 
 
 def _place(endpoint: Any) -> str:

@@ -11,10 +11,21 @@ from verbguard.http import HOP_BY_HOP, Request
 from verbguard.replay.multipart import is_multipart, parts_digest
 from verbguard.replay.principals import SECRETS
 
-__all__ = ["KEYED_EXTRAS", "MEANINGLESS", "PRECONDITIONS", "keyed_head", "keyless_head", "request_digest"]
+__all__ = ["KEYED_EXTRAS", "MEANINGLESS", "PRECONDITIONS", "contends", "keyed_head", "keyless_head", "request_digest"]
 
 
 PRECONDITIONS = (b"if-match", b"if-none-match", b"if-unmodified-since")
+
+_READING = (b"if-modified-since", b"if-range")  # conditions that only a GET has
+
+
+def contends(name: bytes) -> bool:
+    """Whether a field is a condition, HTTP's or an extension's (WebDAV's If with its locks, CalDAV's If-Schedule-Tag-Match).
+
+    Two equal requests with one are two contenders, of which the second may have to fail.
+    """
+    return name == b"if" or (name.startswith(b"if-") and name not in _READING)
+
 
 # A keyed request is what the client says it is; these fields, beside the target, only catch a key that is used twice.
 KEYED_EXTRAS = frozenset([b"content-encoding", b"content-range", *PRECONDITIONS])

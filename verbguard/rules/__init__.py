@@ -37,6 +37,7 @@ class Content(Enum):
     NONE = 0
     FIRST = 1  # whether there is any
     JSON = 2  # all of it, when it is JSON below a bound
+    WHOLE = 3  # all of it, whatever it is, up to `max_response`
 
 
 class Answer:
@@ -113,6 +114,7 @@ class Rule:
     default: Action = Action.OBSERVE
     strict: Action = Action.OBSERVE
     opt: Action | None = None  # a further action, that only a policy chooses
+    gateway: Action | None = None  # its action where the app is a service behind a gateway; in `observe` only to be off
     opted: Callable[[Policy], bool] | None = None  # whether a policy chooses it by another of its fields
     before: bool = False  # a request rule that is asked also where the method as such is refused
     routine: bool = False  # the everyday work of the guard: observers hear of it, the log does not
@@ -128,16 +130,18 @@ class Rule:
     @property
     def actions(self) -> frozenset[Action]:
         """The actions that this rule can take; a policy may choose among them."""
-        own = {self.default, self.strict} | ({self.opt} if self.opt is not None else set())
+        own = {self.default, self.strict, *(each for each in (self.opt, self.gateway) if each is not None)}
         if self.when is When.REPLAY and Action.REPAIR not in own:
             return frozenset(own)  # they are the answers of replay itself: to be without them is to be without replay
         return frozenset({Action.OFF, Action.OBSERVE, *own})
 
-    def action(self, profile: Profile, policy: Policy, mapped: bool = True) -> Action:
-        """What is done when this rule speaks under a profile and a policy."""
+    def action(self, profile: Profile, policy: Policy, mapped: bool = True, gateway: bool = False) -> Action:
+        """What is done when this rule speaks under a profile and a policy; `gateway`: for a service behind one."""
         chosen = policy.rules.get(self.id)
         if chosen is not None:
             return Action(chosen)
+        if gateway and self.gateway is not None and (profile is not Profile.OBSERVE or self.gateway is Action.OFF):
+            return self.gateway
         guard, strict = self.default, self.strict
         if self.opt is not None and self.opted is not None and self.opted(policy):
             guard = strict = self.opt
@@ -194,6 +198,7 @@ def rule(
     default: Action = Action.OBSERVE,
     strict: Action | None = None,
     opt: Action | None = None,
+    gateway: Action | None = None,
     opted: Callable[[Policy], bool] | None = None,
     before: bool = False,
     routine: bool = False,
@@ -224,6 +229,7 @@ def rule(
             default=default,
             strict=default if strict is None else strict,
             opt=opt,
+            gateway=gateway,
             opted=opted,
             before=before,
             routine=routine,

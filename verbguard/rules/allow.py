@@ -5,6 +5,7 @@ from __future__ import annotations
 from verbguard.http import Request, Response, header
 from verbguard.methods import allow_value
 from verbguard.policy import Action
+from verbguard.routes import Kind
 from verbguard.rules import Answer, Finding, Target, When, rule
 from verbguard.rules.facts import structured
 
@@ -13,6 +14,17 @@ def allowed(response: Answer) -> set[str] | None:
     """The methods in all Allow lines of an answer, None where it has none."""
     lines = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"allow"]
     return {name.strip() for name in ",".join(lines).split(",") if name.strip()} if lines else None
+
+
+def united(given: set[str] | None, target: Target) -> set[str]:
+    """What the app lists and what is known besides, without the PUT that would be refused on this collection."""
+    refused = (
+        target.kind is Kind.COLLECTION
+        and target.policy.put == "refuse"
+        and target.policy.rules.get("put-no-collection", Action.REJECT) is Action.REJECT
+    )
+    own = (given or set()) - {"PUT"} if refused else given or set()
+    return {*target.allow, *own}
 
 
 @rule(
@@ -41,7 +53,7 @@ def needs_allow(request: Request, response: Answer, target: Target) -> Finding |
     given = allowed(response)
     if given is None and not target.allow:
         return Finding("405 without Allow, and the routes are not known.")
-    wanted = {*target.allow, *(given or ())} - {target.method}
+    wanted = united(given, target) - {target.method}
     if wanted == given:
         return None
     return Finding(
@@ -74,7 +86,7 @@ def options_allow(request: Request, response: Answer, target: Target) -> Finding
     drop: set[bytes] = set()
     add = []
     given = allowed(response)
-    wanted = set(target.allow) | (given or set())
+    wanted = united(given, target)
     if wanted != given:
         drop.add(b"allow")
         add.append((b"allow", allow_value(wanted)))
@@ -110,7 +122,9 @@ def options_auto(request: Request, response: Answer, target: Target) -> Finding 
     """
     if not target.allow or preflight(request):
         return None
-    headers = [(b"allow", allow_value(target.allow)), *accept_patch(target), *accept_query(target)]
+    # what is known of a service that shows no routes may be less than it says itself
+    wanted = target.allow if target.mapped else united(allowed(response), target)
+    headers = [(b"allow", allow_value(wanted)), *accept_patch(target), *accept_query(target)]
     return Finding("OPTIONS was answered from the routes.", status=204, answer=Response(204, headers))
 
 

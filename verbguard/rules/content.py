@@ -30,6 +30,7 @@ def _unannounced(request: Request) -> bool:
     methods={"GET"},
     fields=_CONTENT,
     opt=Action.REJECT,
+    gateway=Action.REJECT,
     strength="SHOULD",
     risk="medium",
 )
@@ -40,7 +41,7 @@ def get_no_content(request: Request, target: Target) -> Finding | None:
     connection, and what is left of it on a connection has been read as the next request. Search APIs that want a query
     there work until something stands in between.
     What the guard does: it tells, in every profile, where the application's routes are known or the profile is not `guard`;
-    the request runs. With `rules={"get-no-content": "reject"}` it is 400 before the content is read.
+    the request runs. With `rules={"get-no-content": "reject"}`, and in a gateway, it is 400 before the content is read.
     How to fix it: QUERY or POST for a query that is too long for a URL: `@app.api_route("/search", methods=["QUERY"])` in
     FastAPI, `@app.route("/search", methods=["QUERY"])` in Flask.
     When to switch it off: on a search route with such clients, `rules={"get-no-content": "off"}`.
@@ -56,6 +57,7 @@ def get_no_content(request: Request, target: Target) -> Finding | None:
     methods={"HEAD"},
     fields=_CONTENT,
     opt=Action.REJECT,
+    gateway=Action.REJECT,
     strength="SHOULD",
 )
 def head_no_request_content(request: Request, target: Target) -> Finding | None:

@@ -36,7 +36,7 @@ def _unknown(target: Target, method: str) -> bool:
         method not in REGISTERED
         and method not in target.known
         and method not in target.allow
-        and method not in target.policy.methods
+        and method not in target.policy.named
     )
 
 
@@ -169,7 +169,7 @@ def method_not_allowed(request: Request, target: Target) -> Finding | None:
     application's own page for 405 is wanted: `rules={"method-not-allowed-405": "off"}`.
     """
     method, policy = request.method, target.policy
-    if not target.allow or method in target.allow or method in policy.methods:
+    if not target.allow or method in target.allow or method in policy.named:
         return None
     if method == "PUT" and target.kind is Kind.COLLECTION:
         return None  # put-no-collection has more to say

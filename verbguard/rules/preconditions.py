@@ -22,11 +22,62 @@ from verbguard.rules import Finding, Target, When, rule
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _NO_STORE: Headers = [(b"cache-control", b"no-store")]
 
-# ---- the state is known
+# ---- the target's state
 
 
 def _validated(policy: Policy) -> bool:
-    return policy.validator is not None
+    return policy.validator is not None or _derived(policy)
+
+
+def _derived(policy: Policy) -> bool:
+    return policy.preconditions == "derive"
+
+
+def _needs_tag(request: Request) -> bool:
+    """Whether a condition names a state, and not only whether there is one."""
+    values = [value for name in (IF_MATCH, IF_NONE_MATCH) if (value := request.get(name)) is not None]
+    return any(not (tags.star or tags.mixed) for tags in map(tags_of, values))
+
+
+def _only_dated(request: Request) -> bool:
+    return request.get(IF_MATCH) is None and request.get(IF_NONE_MATCH) is None
+
+
+@rule(
+    "state-unknown",
+    "Nobody here knows the target's state",
+    cites="RFC 9110 13.1.1, 13.1.4",
+    when=When.STATE,
+    default=Action.OFF,
+    opt=Action.REJECT,
+    opted=_derived,
+    strength="MUST",
+    risk="low",
+)
+def state_unknown(request: Request, target: Target, state: State) -> Finding | None:
+    """A write with a condition, on a route with `preconditions="derive"`, where an internal GET does not show the state.
+
+    Why it matters: a condition that nobody can evaluate protects nothing. A write that ran all the same would be the lost
+    update which its client asked to be saved from.
+    What the guard does: the write does not run. A GET that answers 401, 403, 407, 429, 502, 503 or 504 says what is true of the
+    write as well, and its answer is passed on. Another 5xx is 503 with `Retry-After`. What will be the same next time is
+    412: content above `max_response`, an event stream, a redirect, a route without GET. `If-Match: *` and `If-None-Match: *`
+    only want to know whether something is there. Where the policy requires a condition and the only one is a date, 428 if
+    the application sends no Last-Modified: without one "a recipient MUST ignore" the date.
+    How to fix it: let GET of the same URL show the state that PUT replaces, in FastAPI and in Flask, and raise
+    `Replay(max_response=...)` where it is large. An application that sends an ETag of its own needs no content to be read.
+    When to switch it off: `rules={"state-unknown": "off"}` takes what is unknown for a state without an ETag.
+    """
+    if state.unknown is not None and (not state.exists or _needs_tag(request)):
+        if state.answer is not None:
+            return Finding(f"{state.unknown}, and so does the write.", status=state.answer.status, answer=state.answer)
+        if state.later:
+            return Finding(f"{state.unknown}; try again later.", status=503, headers=[(b"retry-after", b"5")])
+        return Finding(f"{state.unknown}, so no condition on it can be true here.", status=412)
+    if target.policy.require_precondition and state.exists and state.modified is None and _only_dated(request):
+        detail = "The target has no Last-Modified, so a date protects nothing: send If-Match with the ETag of your last GET."
+        return Finding(detail, status=428, headers=_NO_STORE)
+    return None
 
 
 @rule(
@@ -45,13 +96,14 @@ def if_match_evaluated(request: Request, target: Target, state: State) -> Findin
 
     Why it matters: two people open one record, both save, and the second overwrites what the first one wrote. If-Match asks
     the server to refuse that; an application that ignores the field answers 200 and the first change is lost.
-    What the guard does: nothing until a policy has a `validator`. Then a false condition is 412 before the handler runs, in
-    `guard` and `strict`; weak tags never match; a repeated request with an Idempotency-Key is answered from the store first.
-    The comparison and the write are two steps: two requests at the same moment can both pass. Only the application can
-    close that gap, with `UPDATE ... WHERE version = ?`.
+    What the guard does: nothing until a policy has a `validator` or `preconditions="derive"`. Then a false condition is 412
+    before the handler runs, in `guard` and `strict`; weak tags never match; a repeated request with an Idempotency-Key is
+    answered from the store first. With a `validator` the comparison and the write are two steps: two requests at the same
+    moment can both pass, and only the application can close that gap, with `UPDATE ... WHERE version = ?`. With "derive"
+    one write after the other goes to a target.
     How to fix it: `item(validator=lambda request: '"v7"')`, a callable that gives the current ETag, a datetime, a pair of
     both, or None when there is nothing. In FastAPI it may be `async`; in Flask it is a plain function.
-    When to switch it off: where the handler compares by itself, leave `validator` out, or `{"if-match-evaluated": "off"}`.
+    When to switch it off: where the handler compares by itself, leave both out, or `{"if-match-evaluated": "off"}`.
     """
     name = false_condition(request, state)
     if name == IF_MATCH:
@@ -77,8 +129,9 @@ def if_none_match_star(request: Request, target: Target, state: State) -> Findin
 
     Why it matters: `If-None-Match: *` says "create it, and do nothing if somebody was faster". An application that ignores it
     replaces what the other one created, and both clients believe that theirs is there.
-    What the guard does: nothing until a policy has a `validator`. Then it is 412 before the handler runs, in `guard` and
-    `strict`. A repeated request with an Idempotency-Key is answered from the store first, so a retry still hears its 201.
+    What the guard does: nothing until a policy has a `validator` or `preconditions="derive"`. Then it is 412 before the handler
+    runs, in `guard` and `strict`. A repeated request with an Idempotency-Key is answered from the store first, so a retry
+    still hears its 201.
     How to fix it: `item(validator=current)`, where `current(request)` gives the target's ETag or None; or in the handler,
     `INSERT ... ON CONFLICT DO NOTHING` and `raise HTTPException(412)` in FastAPI, `abort(412)` in Flask.
     When to switch it off: where the handler decides by itself, `rules={"if-none-match-star": "off"}`.
@@ -105,8 +158,8 @@ def _required(policy: Policy) -> bool:
 
 
 def _wanted(request: Request, target: Target) -> Finding | None:
-    if not _unconditional(request):
-        return None
+    if not _unconditional(request) or (target.policy.extension == "webdav" and request.get(b"if") is not None):
+        return None  # WebDAV's If is a condition as well: it names the lock that the client holds, or an entity tag
     detail = (
         f"This {target.method} must say which state it replaces: send If-Match with the ETag of your last GET"
         f"{', or If-None-Match: * to create' if target.method == 'PUT' else ''}."
@@ -133,7 +186,8 @@ def put_conditional_required(request: Request, target: Target) -> Finding | None
     Why it matters: without a condition the last writer wins, and nobody hears that a change was lost. A server that knows
     this can insist: 428 tells the client to read first and to send back the ETag that it got.
     What the guard does: nothing by itself. With `require_precondition=True` on a route, such a PUT is 428 with
-    `Cache-Control: no-store` before its content is read; a condition that nobody can read counts as none. `observe` only tells.
+    `Cache-Control: no-store` before its content is read; a condition that nobody can read counts as none. With
+    `extension="webdav"` the `If` of a client that holds a lock is one. `observe` only tells.
     How to fix it: the client sends `If-Match: "..."`, or `If-None-Match: *` to create. The answers to GET must carry an ETag:
     `response.headers["ETag"]` in FastAPI, `response.set_etag(...)` in Flask; and `validator` lets the guard compare.
     When to switch it off: leave `require_precondition` alone where clients cannot send conditions.

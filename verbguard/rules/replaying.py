@@ -280,6 +280,39 @@ LEASE_LOST = declare(
     cites="RFC 9110 9.2.2",
     default=Action.OBSERVE,
 )
+UNVERIFIED = declare(
+    "idem-unverified",
+    "The target changed behind the guard's back",
+    """A repeated PUT without a key ran again, with `Replay(verify="etag")`: its target is not as the first one left it.
+
+    Why it matters: somebody writes to the service without passing the guard. The stored answer would say that the state of the
+    PUT is there, and it is not.
+    What the guard does: it asks for the target's ETag before it repeats an answer, the application's own or one that is derived
+    from the content of a GET, and runs the request where it is another than after the first run.
+    How to fix it: nothing, if others may write. If nobody should, look for who does.
+    When to switch it off: leave `verify` out where every writer passes a guard that shares the store.
+    """,
+    cites="RFC 9110 9.2.2, 8.8.1",
+    methods=frozenset(["PUT"]),
+    default=Action.OBSERVE,
+)
+BUSY = declare(
+    "target-busy",
+    "Too many writes wait for this target",
+    """A write on a route with `preconditions="derive"` whose turn did not come in time.
+
+    Why it matters: between the look at a state and the write that replaces it nobody else may write, or the look was for
+    nothing. So writes on one target wait for each other, and one that hangs keeps the others waiting.
+    What the guard does: after 30 seconds, with too many waiting, or for a conditional write when the store that processes share
+    does not answer, 503 with `Retry-After: 1`; nothing has run.
+    How to fix it: look for the slow write on that target. Let the application do after its answer what takes long, in a queue
+    of its own: in FastAPI a background task still belongs to the request.
+    When to switch it off: it cannot be switched off by itself; a version in the database (`validator`) needs no turns.
+    """,
+    cites="RFC 9110 15.6.4, 13.2.1",
+    methods=None,
+    default=Action.REJECT,
+)
 FAULT = declare(
     "guard-fault",
     "The guard itself failed",

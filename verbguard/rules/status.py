@@ -167,6 +167,7 @@ def status_501(request: Request, response: Answer, target: Target) -> Finding | 
     cites="RFC 9110 15.5.8, 15.6.3, 15.6.5, RFC 6585 6",
     when=When.STATUS,
     statuses={407, 502, 504, 511},
+    gateway=Action.OFF,
     strength="SHOULD",
     risk="medium",
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from verbguard.conditions import date_of
-from verbguard.http import Request
-from verbguard.policy import Action
-from verbguard.rules import Answer, Finding, Target, When, rule
+from verbguard.conditions import IF_NONE_MATCH, date_of, tags_of
+from verbguard.derived import strong_tag, tag_of_content
+from verbguard.http import CONTENT_FIELDS, Request, Response, without
+from verbguard.policy import Action, Policy
+from verbguard.rules import Answer, Content, Finding, Target, When, rule
 
 _ETAG = frozenset([b"etag"])
 _MODIFIED = frozenset([b"last-modified"])
@@ -89,3 +90,52 @@ def last_modified_not_future(request: Request, response: Answer, target: Target)
     if said is None or now is None or said <= now:
         return None
     return Finding("Last-Modified lies in the future; it becomes Date.", drop=_MODIFIED, add=[(b"last-modified", date[0])])
+
+
+def _derives(policy: Policy) -> bool:
+    return policy.preconditions == "derive"
+
+
+# "The server generating a 304 response MUST generate any of the following header fields that would have been sent in a 200
+# (OK)", RFC 9110 15.4.5; those stay away that describe a content which is not sent.
+_OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"etag"}
+
+
+@rule(
+    "derived-etag",
+    "A state gets the ETag that it has none of",
+    cites="RFC 9110 8.8.3, 13.1.2",
+    when=When.CONTENT,
+    methods={"GET", "HEAD"},
+    statuses={200},
+    content=Content.WHOLE,
+    default=Action.OFF,
+    opt=Action.REPAIR,
+    opted=_derives,
+    routine=True,
+    strength="SHOULD",
+    risk="none",
+)
+def derived_etag(request: Request, response: Answer, target: Target) -> Finding | None:
+    """A 200 to GET or HEAD without a strong ETag, on a route with `preconditions="derive"`.
+
+    Why it matters: without an ETag a client can neither say which state it wants to replace nor ask whether there is another.
+    What the guard does: it adds a strong ETag, a digest of the content, and takes a weak one away, which If-Match could never
+    match. If-None-Match that names it gets 304. For this the content is held until it is complete, up to `max_response`;
+    what is larger, and event streams, pass as they come and without one. A strong ETag of the application stays.
+    How to fix it: a version column is cheaper: `response.headers["ETag"]` in FastAPI, `response.set_etag(...)` in Flask.
+    When to switch it off: leave `preconditions` out where content differs each time it is read.
+    """
+    own = strong_tag(response.headers)
+    if own is None and response.body is None:
+        return None
+    tag = (own or tag_of_content(response.body or b"")).encode("latin-1")
+    asked = request.get(IF_NONE_MATCH)
+    if asked is not None:
+        tags = tags_of(asked)
+        if tags.star or tag[1:-1].decode("latin-1") in tags.any:
+            headers = [*without(response.headers, _OF_THE_CONTENT), (b"etag", tag)]
+            return Finding("The client has this state already.", status=304, answer=Response(304, headers))
+    if own is not None:
+        return None
+    return Finding("The answer gets the ETag of its content.", drop=_ETAG, add=[(b"etag", tag)])

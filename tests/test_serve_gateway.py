@@ -1,0 +1,220 @@
+"""`verbguard serve --upstream`: the guarded gateway as an operator runs it, in processes of its own, over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands.running import PATIENCE, ask, run, started
+from commands.upstreams import Upstream, upstream
+
+LISTENS = re.compile(r" on http://127\.0\.0\.1:(\d+)")
+ADMIN = re.compile(r"Health and metrics: http://127\.0\.0\.1:(\d+)/-/verbguard/health")
+SERVERS = [
+    pytest.param(("--server", "uvicorn"), id="uvicorn"),
+    pytest.param(("--server", "uvicorn", "--http", "httptools"), id="httptools"),
+    pytest.param(("--server", "uvicorn", "--workers", "2"), id="uvicorn, 2 workers"),
+    pytest.param(("--server", "granian"), id="granian"),
+    pytest.param(("--server", "granian", "--workers", "2"), id="granian, 2 workers"),
+]
+
+
+@dataclass
+class Running:
+    """A gateway in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    admin: int
+    output: list[str]
+
+    def ask(self, method: str, path: str, content: bytes = b"", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        return asked(self.port, method, path, content, **headers)
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        answer, content = asked(self.admin, "GET", "/-/verbguard/health")
+        return answer.status, json.loads(content)
+
+    def metrics(self) -> dict[str, float]:
+        answer, content = asked(self.admin, "GET", "/-/verbguard/metrics")
+        assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain; version=")
+        lines = [line.rpartition(" ") for line in content.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    def stopped(self, sig: int = signal.SIGTERM) -> int:
+        self.process.send_signal(sig)
+        return self.process.wait(PATIENCE)
+
+
+def asked(port: int, method: str, path: str, content: bytes = b"", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        return ask(connection, method, path, content or None, **headers)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def gateway(cwd: Path, *arguments: str, text: str = "") -> Iterator[Running]:
+    """A gateway with an admin port, once it serves; `text` is its verbguard.toml."""
+    if text:
+        (cwd / "verbguard.toml").write_text(text)
+        arguments = (*arguments, "--config", "verbguard.toml")
+    ready = re.compile(r"Application startup complete|Started worker-\d+ runtime|Spawning worker")
+    with started("serve", "--port", "0", "--admin", "0", *arguments, cwd=cwd, until=ready) as (process, _, output):
+        port, admin = (int(found[1]) for pattern in (LISTENS, ADMIN) if (found := pattern.search("".join(output))))
+        running = Running(process, port, admin, output)
+        served(running)
+        yield running
+
+
+def served(running: Running) -> None:
+    """Wait until a worker has come up: its admin port answers."""
+    status, words = running.health()
+    assert status == 200, words
+
+
+@pytest.fixture
+def service() -> Iterator[Upstream]:
+    with upstream() as server:
+        yield server
+
+
+# ---- what it does with a request
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_service_is_guarded(tmp_path: Path, service: Upstream, server: tuple[str, ...]) -> None:
+    """One command: the service answers through the gateway, a PUT on a declared collection is refused, a retry is replayed."""
+    text = f"[gateway]\nupstream = '{service.url}'\n[policies.'/orders']\nkind = 'collection'"
+    with gateway(tmp_path, *server, text=text) as running:
+        answer, content = running.ask("GET", "/a//b%2Fc?x=1&y=", X_Some="thing")
+        assert (answer.status, service.seen) == (200, [("GET", "/a//b%2Fc?x=1&y=")])
+        assert len(answer.headers.get_all("Date")) == len(answer.headers.get_all("Server")) == 1
+        assert answer.headers["Server"].startswith("BaseHTTP")
+        answer, content = running.ask("PUT", "/orders", b"{}")
+        assert (answer.status, json.loads(content)["rule"]) == (405, "put-no-collection")
+        assert len(answer.headers.get_all("Date")) == 1
+        answers = [running.ask("POST", "/orders", b"{}", Idempotency_Key="one")[0] for _ in range(4)]
+        assert [answer.status for answer in answers] == [201] * 4
+        assert [answer.headers["Idempotent-Replayed"] for answer in answers] == [None, "true", "true", "true"]
+        assert answers[0].headers["Location"] == "/made/2"
+        assert service.seen.count(("POST", "/orders")) == 1
+
+
+def test_the_public_port_has_nothing_of_the_admin_port(tmp_path: Path, service: Upstream) -> None:
+    """What is below /-/verbguard/ on the public port belongs to the service; the admin port has nothing else."""
+    with gateway(tmp_path, "--upstream", service.url) as running:
+        assert running.ask("GET", "/-/verbguard/health")[1] == b""
+        assert service.seen == [("GET", "/-/verbguard/health")]
+        assert asked(running.admin, "GET", "/orders")[0].status == 404
+        answer, _ = asked(running.admin, "POST", "/-/verbguard/health")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+    assert service.seen == [("GET", "/-/verbguard/health")]
+
+
+# ---- mistakes
+
+WRONG = [
+    # arguments                                                       what the one line says
+    (["--upstream", "http://h/api"], "without a path"),
+    (["--upstream", "127.0.0.1:9000"], "--upstream"),
+    (["--upstream", "http://h", "shop:app"], "leave one of them out"),
+    (["--config", "odd.toml"], "odd.toml:3: gateway: there is no field 'timeot': did you mean 'timeout'?"),
+    (["--config", "empty.toml"], "upstream is missing"),
+    (["--config", "memory.toml", "--workers", "2"], "memory:// is one process's"),
+    (["--upstream", "http://h", "--admin", "nowhere"], "[HOST:]PORT"),
+    (["--upstream", "http://h", "--admin", "70000"], "[HOST:]PORT"),
+    (["shop:app", "--config", "memory.toml"], "serve one of them"),
+]
+
+
+@pytest.mark.parametrize("extra", [(), ("--workers", "2"), ("--server", "granian")], ids=["alone", "workers", "granian"])
+@pytest.mark.parametrize(("arguments", "says"), WRONG)
+def test_mistakes_are_told_at_once(tmp_path: Path, arguments: list[str], says: str, extra: tuple[str, ...]) -> None:
+    """Exit status 2 and the reason, once, however many workers were asked for."""
+    (tmp_path / "odd.toml").write_text("profile = 'guard'\n[gateway]\ntimeot = 5\n")
+    (tmp_path / "empty.toml").write_text("[gateway]\n")
+    (tmp_path / "memory.toml").write_text("store = 'memory://'\n[gateway]\nupstream = 'http://h'\n")
+    done = run("serve", *arguments, *extra, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count(says) == 1 and "Traceback" not in done.stderr, done.stderr
+
+
+# ---- the end
+
+
+def in_flight(running: Running, service: Upstream, **headers: str) -> tuple[threading.Thread, list[Any]]:
+    """A POST that waits in the service, and what its client gets: a status, or what cut it off."""
+    got: list[Any] = []
+
+    def client() -> None:
+        try:
+            got.append(running.ask("POST", "/held", b"x", **headers)[0].status)
+        except (http.client.HTTPException, OSError) as error:
+            got.append(type(error))
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    assert service.held.acquire(timeout=PATIENCE)
+    return thread, got
+
+
+def draining(running: Running) -> None:
+    """Wait until it says that it is about to end."""
+    while (found := running.health())[1]["status"] != "draining":
+        assert running.process.poll() is None, running.output
+    assert found[0] == 503
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_running_requests_are_finished_and_recorded(tmp_path: Path, service: Upstream, server: tuple[str, ...]) -> None:
+    """SIGTERM with a keyed POST in flight: its client gets the 201, the exit status is 0, and a new process on the same store
+    replays it."""
+    text = f"store = 'sqlite:///{tmp_path}/replays.db'\n[gateway]\nupstream = '{service.url}'"
+    with gateway(tmp_path, *server, text=text) as running:
+        thread, got = in_flight(running, service, Idempotency_Key="one", Host="api.example")
+        running.process.send_signal(signal.SIGTERM)
+        draining(running)
+        service.release.set()
+        thread.join(PATIENCE)
+        assert got == [201]
+        assert running.process.wait(PATIENCE) == 0, "".join(running.output)
+    with gateway(tmp_path, *server, text=text) as running:
+        answer, content = running.ask("POST", "/held", b"x", Idempotency_Key="one", Host="api.example")
+        assert (answer.status, answer.headers["Idempotent-Replayed"], content) == (201, "true", b"x")
+    assert service.seen == [("POST", "/held")]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, service: Upstream, server: tuple[str, ...], sig: int) -> None:
+    """Whoever cannot wait does not have to, although a request is running."""
+    with gateway(tmp_path, *server, "--upstream", service.url) as running:
+        thread, got = in_flight(running, service)
+        running.process.send_signal(sig)
+        draining(running)
+        assert running.stopped(sig) == 128 + sig
+        service.release.set()
+        thread.join(PATIENCE)
+    assert got and got != [201]  # the connection was cut
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_end_comes_when_the_time_is_over(tmp_path: Path, service: Upstream, server: tuple[str, ...]) -> None:
+    """A request that takes longer than --drain does not keep the program."""
+    with gateway(tmp_path, *server, "--upstream", service.url, "--drain", "1") as running:
+        thread, got = in_flight(running, service)
+        assert running.stopped() == 0
+        service.release.set()
+        thread.join(PATIENCE)

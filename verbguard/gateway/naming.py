@@ -1,0 +1,84 @@
+"""One resource, two names: what clients call it, and what the service behind the gateway does."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from urllib.parse import urlsplit
+
+from verbguard.gateway.fields import Origin, authority, origin_of
+from verbguard.http import Headers
+from verbguard.webdav import resource_tags
+
+__all__ = ["Names"]
+
+_REFERENCES = frozenset([b"location", b"content-location"])
+_DAV = frozenset([b"destination", b"if"])
+_SAYING = frozenset([201, 202, 300, 301, 302, 303, 307, 308])
+
+
+class Names:
+    """The origins of both sides. `own` says that the service gets its own Host rather than the client's."""
+
+    def __init__(self, upstream: str, public: str | None, own: bool) -> None:
+        self.upstream = origin_of(upstream)
+        self.public = "" if public is None else public.rstrip("/")
+        self.authority = authority(upstream)
+        self.scheme = upstream.partition("://")[0].lower().encode()
+        self.own = own
+
+    def host_for(self, host: bytes | None) -> bytes:
+        """The Host that the service gets."""
+        return self.authority if self.own or host is None else host
+
+    def inward(self, headers: Headers, host: bytes | None) -> Headers:
+        """The fields of a request as the service understands them.
+
+        A DAV server refuses a Destination on another server (RFC 4918 9.8.4), and compares it with the Host that it gets. What
+        names somebody else, or cannot be read, stays as it is: the service answers it.
+        """
+        if _DAV.isdisjoint(name for name, _ in headers):
+            return headers
+        named = self.public.partition("://")[2], (host or b"").decode("latin-1")
+        # where TLS ends before this gateway, clients write https of what it sees as http
+        here = {origin_of(f"{scheme}://{name}") for name in named if name for scheme in ("http", "https")} - {None}
+        seen = self.scheme + b"://" + self.host_for(host)
+        return [(name, _inward(name, value, here, seen)) for name, value in headers]
+
+    def outward(self, status: int, headers: Headers) -> Headers:
+        """The fields of an answer as clients understand them (RFC 9110 10.2.2, 8.7)."""
+        if status not in _SAYING:
+            return headers
+        return [(name, self.told(value)) if name in _REFERENCES else (name, value) for name, value in headers]
+
+    def told(self, value: bytes) -> bytes:
+        """A reference that may name the service, as clients can follow it; any other as it is."""
+        rest = _below(value, {self.upstream})
+        if rest is None:
+            return value
+        if not rest.startswith("/"):
+            rest = "/" + rest
+        if not self.public and rest.startswith("//"):
+            rest = "/." + rest  # a path that begins like an authority would name another host (RFC 3986 4.2)
+        return (self.public + rest).encode("latin-1")
+
+
+def _below(value: bytes, origins: Container[Origin | None]) -> str | None:
+    """What follows the origin of a URL that has one of these; None for any other reference."""
+    url = value.decode("latin-1")
+    if origin_of(url) not in origins:
+        return None
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        return None
+    return url[len(parts.scheme) + 3 + len(parts.netloc) :]
+
+
+def _inward(name: bytes, value: bytes, here: Container[Origin | None], seen: bytes) -> bytes:
+    """The value of Destination, or of If with its tagged resources, by the service's name."""
+    if name == b"destination":
+        rest = _below(value, here)
+        return value if rest is None else seen + rest.encode("latin-1")
+    if name == b"if":
+        for start, end in reversed(resource_tags(value) or ()):
+            value = value[:start] + _inward(b"destination", value[start:end], here, seen) + value[end:]
+    return value
