@@ -115,6 +115,19 @@ async def test_more_than_a_socket_takes(store: AsyncPostgresStore) -> None:
     assert [each.record.body for each in told] == [answer.body for answer in answers]  # type: ignore[union-attr]
 
 
+async def test_many_who_find_no_tables() -> None:
+    """They are made once, and not by each who misses them while the others wait for a connection."""
+    opened = PostgresStore.from_url(fresh_schema())
+    aio = opened.aio
+    assert isinstance(aio, AsyncPostgresStore)
+    make, made = aio._make, []
+    aio._make = lambda: (made.append(1), make())[1]  # type: ignore[method-assign]
+    won = await asyncio.gather(*(aio.claim(keyed(f"{number}")) for number in range(64)))
+    assert [type(each) for each in won] == [Won] * 64
+    assert len(made) < 4  # one who hears late that they were missing makes them again, which does nothing
+    await aio.aclose()
+
+
 async def test_a_connection_that_the_server_ends(store: AsyncPostgresStore) -> None:
     """What is on its way fails, what comes later goes over another; one that died while nobody looked is not used."""
     assert isinstance(store._pool, AsyncConnections)

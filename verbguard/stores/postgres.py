@@ -186,6 +186,7 @@ class AsyncPostgresStore:
         self.sync: PostgresStore | None = None
         self._leaving: set[asyncio.Future[None] | None] = set()  # claims that nobody waits for any more
         self._pool = pool
+        self._making: asyncio.Future[None] | None = None
         self._asks = pool if isinstance(pool, AsyncConnections) else _Pooled(pool)
         self._commands = Commands(schema, keys)
         self._create = create
@@ -265,6 +266,14 @@ class AsyncPostgresStore:
             await self._pool.aclose()
 
     async def _initialise(self) -> None:
+        """Make what is missing, once for all who have missed it at the same time."""
+        making = self._making
+        if making is None or making.done() or making.get_loop() is not asyncio.get_running_loop():
+            making = self._making = asyncio.ensure_future(self._make())
+            making.add_done_callback(lambda done: done.cancelled() or done.exception())  # those who wait may be gone
+        await asyncio.shield(making)
+
+    async def _make(self) -> None:
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute(self._commands.script)
