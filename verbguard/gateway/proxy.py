@@ -250,9 +250,11 @@ class _Passing:
 
     async def _pass(self, answer: Answer) -> None:
         """The answer, piece by piece: the next is read when the last has been taken."""
-        headers = self.gateway.names.outward(answer.status, answered(answer.status, answer.headers))
+        http1 = self.scope.get("http_version", "1.1") in _ON_HTTP1
+        headers = answered(answer.status, answer.headers, self.scope["method"], http1)
+        headers = self.gateway.names.outward(answer.status, headers)
         content = self.content
-        if content is not None and not content.whole and self.scope.get("http_version", "1.1") in _ON_HTTP1:
+        if content is not None and not content.whole and http1:
             headers.append((b"connection", b"close"))  # what the client still sends is not the next request
         bodiless = self.scope["method"] == "HEAD" or answer.status in (204, 304)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
