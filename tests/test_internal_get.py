@@ -13,7 +13,7 @@ from blackbox.answers import Answer, Pending
 from blackbox.drivers import AsgiDriver, Client, WsgiDriver
 
 import verbguard
-from verbguard import Action, ConfigError, Finding, Policy, Replay, item
+from verbguard import Action, ConfigError, Finding, Policy, Replay, collection, item
 from verbguard.derived import tag_of_content
 from verbguard.errors import StoreError
 from verbguard.stores.memory import MemoryStore
@@ -150,6 +150,7 @@ READS: dict[str, tuple[Shown, str | None]] = {
     "its own, large": ((200, [*TEXT, ("etag", '"own"')], [LARGE]), '"own"'),
     "its own, weak": ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), STATE),
     "an event stream": ((200, [("content-type", "text/event-stream")], [b"data: 1\n\n"]), None),
+    "without content": ((204, [("etag", '"own"')], []), '"own"'),
     "not found": ((404, TEXT, [b"no"]), None),
     "a part of it": ((206, [*TEXT, ("content-range", "bytes 0-1/5")], [b"st"]), None),
     "a failure": ((500, TEXT, [b"oh"]), None),
@@ -167,9 +168,17 @@ def test_a_get_and_a_head_show_the_tag(opened: Open, name: str) -> None:
     assert (answer.status, answer.body, answer.value("etag")) == (shown[0], b"".join(shown[2]), tag)
     head = stage.send("HEAD")
     assert (head.status, head.body, head.value("etag")) == (shown[0], b"", tag)
-    if tag is not None:
+    if tag is not None and shown[0] != 204:
         assert [stage.send(method, if_none_match=tag).status for method in ("GET", "HEAD")] == [304, 304]
         assert stage.send("GET", if_none_match='"another"').status == 200
+
+
+def test_what_becomes_a_200_has_a_tag(opened: Open) -> None:
+    """A 203 is mended to 200 (it was no proxy that answered), and its content is the target's all the same."""
+    stage = opened()
+    stage.service.shown = (203, TEXT, [b"state"])
+    answer = stage.send("GET")
+    assert (answer.status, answer.value("etag")) == (200, STATE)
 
 
 def test_a_304_has_what_belongs_to_it(opened: Open) -> None:
@@ -283,6 +292,8 @@ WRITES: list[tuple[Shown | Exception, dict[str, str], int, str | None]] = [
     ((404, TEXT, []), KNOWN, 412, "if-match-evaluated"),
     ((204, [], []), ANY, 204, None),
     ((204, [], []), KNOWN, 412, "if-match-evaluated"),
+    ((204, [("etag", '"own"')], []), {"if_match": '"own"'}, 204, None),
+    ((203, TEXT, [b"state"]), KNOWN, 204, None),
     ((200, TEXT, [LARGE]), KNOWN, 412, "state-unknown"),
     ((200, TEXT, [b"x" * BOUND, b"y", b"z"]), {"if_none_match": STATE}, 412, "state-unknown"),
     ((200, TEXT, [LARGE]), ANY, 204, None),
@@ -521,12 +532,35 @@ def test_twins_share_one_answer_that_is_verified(opened: Open) -> None:
     assert stage.service.runs == ["PUT"]
 
 
+def test_of_twins_that_see_a_change_one_runs() -> None:
+    """Three of them look at once and find another state: one runs, and the others hear its answer."""
+    stage = Stage("asgi", promises={"preconditions": None, "replay": Replay(verify="etag", max_response=BOUND)})
+    try:
+        assert not stage.send().replayed
+        stage.service.shown = (200, TEXT, [b"theirs"])
+        stage.service.after = (200, TEXT, [b"new"])
+        while not stage.service.entered.empty():
+            stage.service.entered.get()
+        gate = stage.service.gates["GET"] = threading.Event()
+        twins = [stage.start() for _ in range(3)]
+        assert [stage.service.entered.get(timeout=PATIENCE) for _ in twins] == ["GET"] * 3
+        gate.set()
+        assert sorted(each.answer().replayed for each in twins) == [False, True, True]
+        assert stage.service.runs == ["PUT", "PUT"]
+    finally:
+        stage.client.driver.close()
+
+
 def test_routes_that_do_not_ask_pay_nothing() -> None:
     """What is not derived is decided at start-up: no rule, no turn, no look, and a GET is an ordinary one."""
     from verbguard.plans import Guard
 
     guard = Guard(
-        {"/items/{id}": item(methods={"GET", "PUT"}), "/d/{id}": item(preconditions="derive", methods={"GET", "PUT"})}
+        {
+            "/items/{id}": item(methods={"GET", "PUT"}),
+            "/d": collection(preconditions="derive"),
+            "/d/{id}": item(preconditions="derive", methods={"GET", "PUT"}),
+        }
     )
     guard.compile()
     guard.start(True)
@@ -534,6 +568,8 @@ def test_routes_that_do_not_ask_pay_nothing() -> None:
     assert (get.light, get.tags, put.serialises, put.verifies, put.states) == (True, False, False, False, [])
     get, put, post = (guard.find("/d/7").plan(method) for method in ("GET", "PUT", "POST"))
     assert (get.light, get.tags, put.serialises, post.serialises) == (False, True, True, True)
+    post, patch = (guard.find("/d").plan(method) for method in ("POST", "PATCH"))
+    assert (post.serialises, bool(post.states), patch.serialises) == (False, True, True)
 
 
 def test_several_workers_without_a_shared_store_are_warned(caplog: pytest.LogCaptureFixture) -> None:

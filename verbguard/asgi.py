@@ -551,11 +551,14 @@ class _Serving(Serving):
         assert claim is not None
         if self.still_so(outcome.record, await self._look(self.scope)):
             return outcome
-        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
-        if (later := self.outdated()) is not None:
-            await later
         found = self.ask_again(claim)
         again: Outcome | None = await found if self.distant else found
+        if self.is_still(outcome, again):
+            self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+            if (later := self.outdated()) is not None:
+                await later
+            found = self.ask_again(claim)
+            again = await found if self.distant else found
         return await self._waited(again) if type(again) is Busy and self.patience else again
 
     async def _look_after(self) -> None:

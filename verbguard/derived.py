@@ -13,6 +13,7 @@ from verbguard.rules.methods import OVERRIDE_FIELDS
 __all__ = [
     "IDENTITY",
     "NOT_OF_A_READ",
+    "REPRESENTATION",
     "SEEN",
     "Look",
     "asked_again",
@@ -46,7 +47,7 @@ NOT_OF_A_READ = (
 
 # Answers that are about who asks, or about the service as it is now: as true of the write that was not run as of the GET.
 _PASSED_ON = frozenset([401, 403, 407, 429, 502, 503, 504])
-_REPRESENTATION = frozenset([200, 203])  # whose content is the target's
+REPRESENTATION = frozenset([200, 203])  # the answers to a GET whose content is the target's
 
 
 def asked_again(headers: Headers) -> Headers:
@@ -139,10 +140,12 @@ class Look:
     @property
     def tag(self) -> str | None:
         """The target's strong ETag: the application's own, or the one that its content gives."""
-        if self.status not in _REPRESENTATION:
+        if not 200 <= self.status <= 299:
             return None
         own = strong_tag(self.headers)
-        return own if own is not None or not self._known else tag_of_content(b"".join(self._pieces))
+        if own is not None or self.status not in REPRESENTATION or not self._known:
+            return own
+        return tag_of_content(b"".join(self._pieces))
 
     def state(self) -> State:
         """The target's state, with a word of what is not known of it."""
@@ -155,7 +158,7 @@ class Look:
         tag = self.tag
         if tag is not None:
             return State(True, tag[1:-1], modified=modified)
-        if self.status not in _REPRESENTATION:
+        if self.status not in REPRESENTATION:
             return State(True, modified=modified)
         why = "Its content was cut off" if self.whole else f"It is a stream, or has more than {self.bound} bytes"
         return State(True, modified=modified, unknown=why, later=self.whole)

@@ -322,6 +322,11 @@ class Exchange(Answering):
         tag = look.tag
         return tag is not None and header(record.headers, SEEN) == tag.encode("latin-1")
 
+    @staticmethod
+    def is_still(outdated: Done, again: Outcome | None) -> bool:
+        """Whether the store still has the record that has proved untrue; a twin may have seen it as well, and run meanwhile."""
+        return type(again) is Done and header(again.record.headers, SEEN) == header(outdated.record.headers, SEEN)
+
     @property
     def shown(self) -> str | None:
         """The strong ETag that the answer itself gives of the state that it left."""

@@ -608,9 +608,11 @@ class _Serving(Serving):
         assert claim is not None
         if self.still_so(outcome.record, self._look(self.request.environ)):  # type: ignore[attr-defined]
             return outcome
-        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
-        self.outdated()
         again: Outcome | None = self.ask_again(claim)
+        if self.is_still(outcome, again):
+            self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+            self.outdated()
+            again = self.ask_again(claim)
         return self._waited(again) if type(again) is Busy and self.patience else again
 
     def commit(self) -> Later:

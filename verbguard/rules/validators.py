@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verbguard.conditions import IF_NONE_MATCH, date_of, tags_of
-from verbguard.derived import strong_tag, tag_of_content
+from verbguard.derived import REPRESENTATION, strong_tag, tag_of_content
 from verbguard.http import CONTENT_FIELDS, Request, Response, without
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
@@ -107,7 +107,7 @@ _OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"et
     cites="RFC 9110 8.8.3, 13.1.2",
     when=When.CONTENT,
     methods={"GET", "HEAD"},
-    statuses={200},
+    statuses=REPRESENTATION,
     content=Content.WHOLE,
     default=Action.OFF,
     opt=Action.REPAIR,
@@ -117,7 +117,7 @@ _OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"et
     risk="none",
 )
 def derived_etag(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A 200 to GET or HEAD without a strong ETag, on a route with `preconditions="derive"`.
+    """A 200 or 203 to GET or HEAD without a strong ETag, on a route with `preconditions="derive"`.
 
     Why it matters: without an ETag a client can neither say which state it wants to replace nor ask whether there is another.
     What the guard does: it adds a strong ETag, a digest of the content, and takes a weak one away, which If-Match could never
