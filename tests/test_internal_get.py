@@ -409,6 +409,30 @@ def test_a_write_waits_for_the_one_before(opened: Open, second: dict[str, str]) 
     assert other.answer().status == (412 if second else 204)
 
 
+async def test_a_turn_lasts_until_the_app_has_returned() -> None:
+    """FastAPI ends a dependency, and with it a transaction, when the answer is already with the client."""
+    state, ended, entered = [b"old"], asyncio.Event(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.append(scope["method"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": state[0]})
+        if scope["method"] == "PUT":
+            await ended.wait()
+            state[0] = b"new"
+
+    policy = item(preconditions="derive", methods={"GET", "PUT"})
+    guarded = verbguard.guard(app, policies={"/items/{id}": policy}, store=MemoryStore())
+    old = {"if_match": tag_of_content(b"old")}
+    first = asyncio.create_task(asked(guarded, **old))
+    await until(lambda: entered == ["GET", "PUT"])
+    second = asyncio.create_task(asked(guarded, **old))
+    await until(lambda: guarded.turns.waiting == 1)
+    ended.set()
+    assert [await first, await second] == [200, 412]
+    assert entered == ["GET", "PUT", "GET"]
+
+
 def test_targets_do_not_wait_for_each_other(opened: Open) -> None:
     """A slow write keeps nobody waiting who writes to something else."""
     stage = opened()
