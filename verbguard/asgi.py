@@ -569,7 +569,7 @@ class _Serving(Serving):
         if scope is None or self.settled_at or not self.finished:
             return
         if 200 <= self.status <= 299:
-            self.seen = self.shown or (await self._look(scope)).tag
+            self.seen = self.shown or (await self._look(scope)).tags
         if (later := self.commit()) is not None:
             await later
 
