@@ -89,7 +89,7 @@ def test_what_others_write_is_seen(dav: Service, root: Path) -> None:
 
 
 def test_an_update_is_not_lost(dav: Service, root: Path) -> None:
-    """nginx does not look at If-Match and If-None-Match. The gateway compares them with the ETag that nginx has of a file that is
+    """nginx does not look at If-Match and If-None-Match. The gateway compares them with the ETag that nginx has of a file
     some seconds old; of a new one, whose ETag the next content may share, with that of its content."""
     dav.ask("PUT", "/compared.txt", "first")
     fresh = dav.ask("GET", "/compared.txt").headers["etag"]
