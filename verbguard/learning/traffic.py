@@ -11,7 +11,7 @@ from verbguard.replay import kept
 
 __all__ = ["Creation", "Path", "Traffic"]
 
-MOST = 100_000  # paths, keys and requests that are told apart; a recording of more would be one of a scan
+MOST = 50_000  # paths, keys and requests that are told apart, in some 200 MiB; a recording of more would be one of a scan
 
 _OFTEN = 50  # requests with one key that are compared with each other
 
