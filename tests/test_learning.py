@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from verbguard import Kind
 from verbguard.asgi import GuardMiddleware
 from verbguard.config import loads
-from verbguard.learning import Exchanged, Proposal, Traffic, propose, seen
+from verbguard.learning import Exchanged, Proposal, Traffic, Witness, propose
 from verbguard.learning.listening import MOST_CONTENT, Recorder
 from verbguard.learning.segments import is_id, split, stem
 from verbguard.plans import Guard
@@ -412,7 +412,7 @@ def test_no_credential_query_or_content_is_kept_or_said() -> None:
         content=SECRET.encode(), answered=[(b"location", f"/o/7?token={SECRET}".encode()), (b"set-cookie", SECRET.encode())],
         body=json.dumps({"id": 7, "password": SECRET}).encode(),
     )  # fmt: skip
-    remembered = seen(exchange)
+    remembered = Witness().seen(exchange)
     assert SECRET not in repr({name: getattr(remembered, name) for name in remembered.__slots__ if name != "key"})
     assert SECRET not in learned(exchange, exchange, exchange).toml()
     assert remembered.members == {"id": "7"}

@@ -413,6 +413,19 @@ def test_a_service_is_guarded_by_what_its_document_tells(folder: Path) -> None:
         assert (first.headers["Idempotent-Replayed"], second.headers["Idempotent-Replayed"]) == (None, "true")
 
 
+def test_the_gateway_knows_what_a_document_tells(folder: Path) -> None:
+    """The same in front of a service over HTTP: `verbguard serve --upstream`."""
+    with served("service:application", "--profile", "observe", cwd=folder) as service:
+        upstream = f"http://127.0.0.1:{service.port}"
+        with served("--upstream", upstream, "--openapi", "api.yaml", cwd=folder) as gateway:
+            refused, content = ask(gateway, "PUT", "/v1/items", b"[]")
+            assert (refused.status, json.loads(content)["rule"]) == (405, "put-no-collection")
+            made, _ = ask(gateway, "POST", "/v1/items", b"{}")
+            assert (made.status, made.headers["Location"]) == (201, "/v1/items/7")
+            ran, content = ask(gateway, "PURGE", "/v1/items")
+            assert (ran.status, content) == (200, b"PURGE /v1/items ran")
+
+
 def test_routes_without_an_app(folder: Path) -> None:
     """The table of what a document and a file tell, with the source of each."""
     (folder / "verbguard.toml").write_text('openapi = "api.yaml"\n[policies."/v1/items/{nr}"]\nkind = "store"\n')
