@@ -62,7 +62,7 @@ def lines(resource: Resource) -> list[Line]:
 def _kind(resource: Resource) -> Line | None:
     if resource.ends_in_parameter:
         return _of_member(resource)
-    if resource.template.endswith("}") or ":" in resource.template.rpartition("}")[2]:
+    if "}" in (last := resource.template.rpartition("/")[2]) and ":" in last.rpartition("}")[2]:  # a custom method
         return _action(resource)
     if resource.member is not None and resource.template.strip("/"):
         member = resource.member

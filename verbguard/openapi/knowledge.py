@@ -131,8 +131,12 @@ class _Reading:
         if local is None:
             self._notes.append(f"{item.here}: left out, as no path of a request can be told by this template")
             return
-        item = item.table()
-        for method, operation in self._named(item):
+        for part in item.parts():
+            self._part(path, local, part)
+
+    def _part(self, path: str, local: str, item: Node) -> None:
+        found = list(self._named(item))
+        for method, operation in found:
             servers = operation.get("servers") or item.get("servers") or self._servers
             for prefix in prefixes(servers):
                 self._add(prefix + local, method)
@@ -140,7 +144,7 @@ class _Reading:
                 if method == "POST":
                     self._creations.append((prefix + local, prefix, operation))
             self._key(method, path, item, operation)
-        if not any(True for _ in self._named(item)):
+        if not found:
             for prefix in prefixes(item.get("servers") or self._servers):
                 self._spelled(prefix + local)
 
