@@ -369,6 +369,39 @@ def test_a_location_of_the_file_wins() -> None:
     assert known.joined(tables)["/items/{id}"] == 5, "for config to judge"
 
 
+DEFAULT = """
+openapi = "api.json"
+[default]
+put = "allow"
+methods = ["PURGE"]
+replay = { keep = 60 }
+[policies."/items/{id}"]
+kind = "store"
+"""
+
+
+def test_the_default_policy_holds_where_the_document_speaks(tmp_path: Path) -> None:
+    """What a route without a table gets, it gets with a document too; a table stands in place of it, as ever."""
+    (tmp_path / "api.json").write_text(json.dumps(SHOP))
+    (tmp_path / "verbguard.toml").write_text(DEFAULT)
+    found = load_config(tmp_path / "verbguard.toml")
+    assert found.default is not None
+    items, item = found.policies["/items"], found.policies["/items/{id}"]
+    assert (items.put, items.methods, items.replay) == ("allow", {"GET", "POST", "PURGE"}, verbguard.Replay(keep=60))
+    assert (item.put, item.methods, item.replay) == ("refuse", {"GET", "DELETE"}, verbguard.Replay())
+    assert found.openapi is not None
+    assert found.openapi.policies(found.default)["/items"] == items
+
+
+@pytest.mark.parametrize("value", ['"GET"', "5", "[5]", "[[]]"])
+def test_methods_that_are_none_are_told(tmp_path: Path, value: str) -> None:
+    """Joined with a document or not, a wrong field is named by the file and the table."""
+    (tmp_path / "api.json").write_text(json.dumps(SHOP))
+    (tmp_path / "verbguard.toml").write_text(f'openapi = "api.json"\n[policies."/items"]\nmethods = {value}\n')
+    with pytest.raises(ConfigError, match=r"verbguard\.toml.*'/items'.*methods"):
+        load_config(tmp_path / "verbguard.toml")
+
+
 def test_put_on_a_documented_collection(caplog: pytest.LogCaptureFixture) -> None:
     """It is refused as asked, and start-up names the word that allows it."""
     value = document({"/items": operations("get", "put"), "/items/{id}": ITEM})
