@@ -4,6 +4,8 @@ its two parsers the faster one takes a head of any size."""
 from __future__ import annotations
 
 import asyncio
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 __all__ = ["HEAD_SECONDS", "HEAD_SIZE", "bounded"]
@@ -15,17 +17,23 @@ HEAD_SIZE = 64 << 10  # bytes, beyond the first read: the most that h11 takes by
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def bounded(name: str) -> type[asyncio.Protocol]:
-    """The protocol of that name ("auto": the faster one where it is installed), with the bounds."""
-    if name != "h11":
-        try:
-            return _httptools()
-        except ModuleNotFoundError:
-            if name == "httptools":
-                raise
-    return _h11()
+def bounded(name: str) -> str:
+    """Where uvicorn finds the protocol of that name with the bounds ("auto": the faster one, where it is installed).
+
+    A name, as workers are sent their settings.
+    """
+    fast = name == "httptools" or (name == "auto" and find_spec("httptools") is not None)
+    return f"{__name__}:{'BoundedHttpTools' if fast else 'BoundedH11'}"
 
 
+def __getattr__(name: str) -> Any:
+    made = {"BoundedH11": _h11, "BoundedHttpTools": _httptools}.get(name)
+    if made is None:
+        raise AttributeError(name)
+    return made()
+
+
+@cache
 def _h11() -> type[asyncio.Protocol]:
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -37,6 +45,7 @@ def _h11() -> type[asyncio.Protocol]:
     return BoundedH11
 
 
+@cache
 def _httptools() -> type[asyncio.Protocol]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
