@@ -90,7 +90,7 @@ def test_version(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout == f"verbguard {verbguard.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "serve", "routes", "rules", "store"])
+@pytest.mark.parametrize("command", ["", "demo", "serve", "routes", "learn", "rules", "store"])
 def test_help_teaches(tmp_path: Path, command: str) -> None:
     """--help has examples that can be copied."""
     done = run(*filter(None, [command, "--help"]), cwd=tmp_path)

@@ -3,114 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
-import queue
-import re
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")  # every server used here prints it once it listens
-PATIENCE = 60.0  # seconds: only a server that hangs needs them
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came back: status, headers by lower-case name (repeated ones joined), content."""
-
-    status: int
-    headers: dict[str, str]
-    content: bytes
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.content)
-
-    @property
-    def allow(self) -> set[str]:
-        return {method.strip() for method in self.headers.get("allow", "").split(",") if method.strip()}
-
-    @property
-    def replayed(self) -> bool:
-        return self.headers.get("idempotent-replayed") == "true"
-
-
-@dataclass(slots=True)
-class Service:
-    """One running example."""
-
-    port: int
-    output: list[str]
-
-    def ask(self, method: str, path: str, data: object = None, **headers: str) -> Answer:
-        """One request on a connection of its own; header names are written with underscores."""
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        content = None
-        if data is not None:
-            content = json.dumps(data).encode()
-            fields.setdefault("content-type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request(method, path, content, fields)
-            response = connection.getresponse()
-            pairs: dict[str, str] = {}
-            for name, value in response.getheaders():
-                pairs[name.lower()] = f"{pairs[name.lower()]}, {value}" if name.lower() in pairs else value
-            return Answer(response.status, pairs, response.read())
-        finally:
-            connection.close()
-
-
-@contextmanager
-def serving(*command: str, **environment: str) -> Iterator[Service]:
-    """Run `python -m command...`, wait for the line with its address, and stop it in the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    output: list[str] = []
-    ports: queue.Queue[int] = queue.Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            output.append(line)
-            if found := ADDRESS.search(line):
-                ports.put(int(found[1]))
-        ports.put(0)
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        port = ports.get(timeout=PATIENCE)
-        assert port, f"{' '.join(command)} did not start:\n{''.join(output)}"
-        yield Service(port, output)
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(PATIENCE)
-            if process.stdout is not None:
-                process.stdout.close()
-
+from started import GATEWAY, PATIENCE, Answer, Service, serving
 
 # ---------------------------------------------------------------------------------------------- orders, on FastAPI
 ADA = "Bearer ada-1"
@@ -329,16 +228,18 @@ SERVERS = {
         *("verbguard", "serve", "examples.legacy_wsgi:application", "--config=examples/legacy.toml"),
         *("--host=127.0.0.1", "--port=0"),
     ),
+    "gateway": ("examples.wsgi_service", "--port=0", "--upstream-port=0"),
 }
 
 
 @contextmanager
 def workshop(server: str, folder: Path) -> Iterator[Service]:
-    with serving(*SERVERS[server], PARTS_DB=str(folder / "parts.db")) as service:
+    until = {"until": GATEWAY} if server == "gateway" else {}
+    with serving(*SERVERS[server], **until, PARTS_DB=str(folder / "parts.db")) as service:
         yield service
 
 
-@pytest.fixture(scope="module", params=["wrapper", "serve"])
+@pytest.fixture(scope="module", params=["wrapper", "serve", "gateway"])
 def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with workshop(request.param, tmp_path_factory.mktemp("parts")) as service:
         yield service

@@ -20,7 +20,7 @@ FLOORS = [
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
     {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
     | {"transactions", "workers", "looking", "turns"},
-    {"doors", "fastapi", "flask", "config", "gateway", "lines", "monitoring", "openapi", "__init__"},
+    {"doors", "fastapi", "flask", "config", "gateway", "learning", "lines", "monitoring", "openapi", "__init__"},
     {"__main__", "cli"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

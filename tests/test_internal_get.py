@@ -504,6 +504,7 @@ def test_what_cannot_be_seen_is_not_replayed(opened: Open, shown: Any) -> None:
     assert [stage.send().value("idempotent-replayed") for _ in range(2)] == [None, "true"]
     stage.service.shown = shown
     assert stage.send().value("idempotent-replayed") is None
+    assert stage.said("guard-fault") == []
 
 
 def test_twins_share_one_answer_that_is_verified(opened: Open) -> None:
@@ -546,3 +547,169 @@ def test_several_workers_without_a_shared_store_are_warned(caplog: pytest.LogCap
         told = [record.message for record in caplog.records if "preconditions" in record.message]
         assert [word for word in words if any(word in each for each in told)] == words
         assert bool(told) == bool(words)
+
+
+# ---- cut off
+
+
+class Slow:
+    """A store for asyncio in which one word waits until a test says so; the others go to a store in memory."""
+
+    asynchronous = True
+    shared = False
+
+    def __init__(self, word: str) -> None:
+        self.memory, self.word, self.waits = MemoryStore(), word, True
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("aio", "sync"):
+            raise AttributeError(name)
+
+        async def tell(*arguments: Any) -> Any:
+            if name == self.word and self.waits:
+                await asyncio.Event().wait()
+            return getattr(self.memory, name)(*arguments)
+
+        return tell
+
+
+class Hanging:
+    """An app in which one method waits for ever, or for as long as `waits` is true."""
+
+    def __init__(self, method: str) -> None:
+        self.method, self.waits = method, True
+        self.entered: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.entered.append(scope["method"])
+        if scope["method"] == self.method and self.waits:
+            await asyncio.Event().wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"state"})
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0)
+
+
+async def asked(guarded: Any, method: str = "PUT", **fields: str) -> int:
+    """The status of one request, sent without a server."""
+    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    scope = {"type": "http", "method": method, "path": "/items/7", "query_string": b"", "headers": headers}
+    told: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        told.append(message.get("status", 0))
+
+    await guarded(scope, receive, send)
+    return told[0]
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "k"}], ids=["keyless", "keyed"])
+@pytest.mark.parametrize("moment", ["the look", "the write", "the wait", "the start of a touch"])
+async def test_a_request_that_is_cut_off_leaves_nothing_locked(moment: str, key: dict[str, str]) -> None:
+    """Wherever a server cancels it, the next request has its turn, and its key is free."""
+    app = Hanging("GET" if moment == "the look" else "PUT")
+    store: Any = Slow("start") if moment == "the start of a touch" else MemoryStore()
+    policy = item(preconditions="derive", methods={"GET", "PUT", "DELETE"}, replay=Replay(keyless=False))
+    guarded = verbguard.guard(app, policies={"/items/{id}": policy}, store=store)
+    if moment == "the start of a touch":
+        app.waits, key = False, {}  # a request with a key has none
+    task = asyncio.create_task(asked(guarded, **KNOWN, **key))
+    if moment == "the start of a touch":
+        await until(lambda: len(guarded.turns) == 1 and len(app.entered) == 1)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    else:
+        await until(lambda: app.method in app.entered)
+    tasks = [task]
+    if moment == "the wait":
+        tasks.append(asyncio.create_task(asked(guarded, **KNOWN, **({"idempotency_key": "other"} if key else {}))))
+        await until(lambda: guarded.turns.waiting == 1)
+        tasks.reverse()
+    for each in tasks:
+        each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await each
+    assert (len(guarded.turns), guarded.turns.waiting) == (0, 0)
+    app.waits = False
+    if isinstance(store, Slow):
+        store.waits = False
+    assert await asked(guarded, **KNOWN, **key) == 200
+
+
+# ---- servers that send files themselves, and what frameworks leave behind
+
+
+def test_a_file_is_read_here(opened: Open) -> None:
+    """A server that sends a file itself would show no bytes to digest, so the app is not told that it can."""
+    files: list[bool] = []
+    stage = opened()
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        files.append("http.response.pathsend" in scope.get("extensions", {}))
+        await stage.service.asgi(scope, receive, send)
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        files.append("wsgi.file_wrapper" in environ)
+        return stage.service.wsgi(environ, start_response)
+
+    interface = "asgi" if isinstance(stage.client.driver, AsgiDriver) else "wsgi"
+    stage.guarded.app = asgi if interface == "asgi" else wsgi
+    extra = {"extensions": {"http.response.pathsend": {}}} if interface == "asgi" else {"wsgi.file_wrapper": list}
+
+    def send(method: str, **fields: str) -> Answer:
+        headers = [(name.replace("_", "-"), value) for name, value in fields.items()]
+        return stage.client.send(method, "/items/7", headers=headers, extra=extra)
+
+    assert send("GET").value("etag") == STATE
+    assert send("HEAD").value("etag") == STATE
+    assert send("DELETE", if_match=STATE).status == 204
+    assert files == [False, False, False, True]
+
+
+def test_a_head_of_what_has_no_get(opened: Open) -> None:
+    """405 is passed on, once."""
+    stage = opened()
+    stage.service.shown = (405, [*TEXT, ("allow", "PUT")], [b"no"])
+    head = stage.send("HEAD")
+    assert (head.status, head.body, [method for method, *_ in stage.service.asked]) == (405, b"", ["GET"])
+
+
+def mounted() -> Any:
+    """A service below a mount, which leaves its marks in the scope, and in the request's state."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Mount, Route
+
+    async def read(request: Request) -> Response:
+        request.state.reads = getattr(request.state, "reads", 0) + 1
+        return PlainTextResponse(f"{request.path_params['id']} {request.state.reads}")
+
+    async def write(request: Request) -> Response:
+        return PlainTextResponse(str(getattr(request.state, "reads", 0)))
+
+    routes = [Route("/items/{id}", read, methods=["GET"]), Route("/items/{id}", write, methods=["PUT"])]
+    return Starlette(routes=[Mount("/api", routes=routes)])
+
+
+def test_what_a_router_leaves_in_the_scope_is_not_asked_again() -> None:
+    """A mount moves root_path: the look after the run starts from the scope before it, and leaves no state behind."""
+    policy = item(replay=Replay(verify="etag"), preconditions="derive")
+    guarded = verbguard.guard(mounted(), policies={"/api/items/{id}": policy}, store=MemoryStore())
+    with Client(AsgiDriver(guarded)) as client:
+        answers = [client.send("PUT", "/api/items/7", body=b"x", extra={"state": {"from": "lifespan"}}) for _ in range(3)]
+        assert [(each.status, each.body, each.replayed) for each in answers] == [
+            (200, b"0", False),
+            (200, b"0", True),
+            (200, b"0", True),
+        ]
+        tag = client.send("GET", "/api/items/7").value("etag")
+        assert tag == tag_of_content(b"7 1")
+        answer = client.send("PUT", "/api/items/7", body=b"x", headers=[("if-match", tag)], extra={"state": {}})
+        assert (answer.status, answer.body) == (200, b"0")

@@ -195,7 +195,6 @@ class Serving(Exchange):
         if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
             try:
                 record = None if self.spared else self.record()
-                record = self.record()
                 if self.plan.verifies and self.mode == "keyless":
                     record = self.sighted(record)
             except Exception:
@@ -223,6 +222,9 @@ class Serving(Exchange):
         if not self.token:
             return None
         if not self.settled_at and self.unanswered:
+            if self.plan.reruns:
+                self.linger()  # the service may still be at it
+                return self.keep(None)  # what may be repeated need not wait for the end of a lease
             self.let_go()  # the claim ends with its lease, as if this process had died
             self.settled_at = monotonic()
             return None

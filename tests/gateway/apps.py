@@ -9,7 +9,7 @@ import json
 import os
 
 import verbguard
-from verbguard import Policy, collection, item
+from verbguard import Policy, Replay, collection, item
 from verbguard.gateway import Gateway
 
 WANTED = json.loads(os.environ["GATEWAY"])
@@ -17,6 +17,7 @@ WANTED = json.loads(os.environ["GATEWAY"])
 POLICIES = {
     "/items": collection(location="/items/{id}", methods=frozenset({"GET", "POST"})),
     "/items/{id}": item(methods=frozenset({"GET", "PUT", "PATCH", "DELETE"})),
+    "/things": Policy(replay=Replay(lease=1.0)),  # seconds until the outcome of a run that was cut off is called unknown
     "/known": Policy(
         methods=frozenset({"GET", "POST"}), rules={"method-not-allowed-405": "reject", "method-unknown-501": "reject"}
     ),

@@ -96,7 +96,7 @@ class OneOf:
     values: tuple[str | None, ...]
 
     def __call__(self, lines: Lines) -> bool:
-        return (lines[0] if len(lines) == 1 else None if not lines else lines) in self.values
+        return not lines and None in self.values or len(lines) == 1 and lines[0] in self.values
 
 
 def one_of(*values: str | None) -> OneOf:

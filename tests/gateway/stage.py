@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from servers.processes import Running, running
-from servers.wire import Answer, Connection
+from servers.wire import Answer, Broken, Connection
 
 from gateway.upstream import PATIENCE, Part, Script, Upstream
 
@@ -69,13 +69,23 @@ class Gate:
     def connect(self) -> Connection:
         return self.process.connect()
 
+    def breaks_off(self, request: bytes, method: str = "POST") -> bool:
+        """Whether the answer ends before it is complete."""
+        with self.connect() as connection:
+            try:
+                answer = connection.send(request).answer(method)
+            except Broken:
+                return True
+        print(f"a whole answer: {answer}")
+        return False
+
     def once_settled(self, request: bytes) -> Answer:
-        """The answer to a request with a key when its first run is over: asked until it is no 409."""
+        """The answer to a request with a key when its first run is over: asked for until it is not in flight any longer."""
         end = monotonic() + PATIENCE
         while True:
             with self.connect() as connection:
                 answer = connection.send(request).answer()
-            if answer.status != 409 or monotonic() > end:
+            if answer.rule != "idem-key-inflight-409" or monotonic() > end:
                 return answer
 
     def plays(self, script: Script) -> Part:

@@ -294,8 +294,9 @@ ORDINARY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\
 class Upstream:
     """The server: a thread for each connection, a script for each case."""
 
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+    def __init__(self, listening: bool = True) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.accepted = 0  # connections since the start
@@ -303,6 +304,12 @@ class Upstream:
         self._parts: dict[str, Part] = {}
         self._numbers = count(1)
         self._lines: set[Line] = set()
+        if listening:
+            self.listen()
+
+    def listen(self) -> None:
+        """From now on connections are taken; before, they are refused."""
+        self._socket.listen(128)
         threading.Thread(target=self._accept, daemon=True, name="upstream").start()
 
     def plays(self, script: Script) -> Part:

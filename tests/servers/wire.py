@@ -67,7 +67,7 @@ class Answer(Head):
     @property
     def rule(self) -> str | None:
         """The rule id of a problem document, None for any other content."""
-        return self.json()["rule"] if self.get("content-type") == "application/problem+json" else None
+        return self.json().get("rule") if self.get("content-type") == "application/problem+json" else None
 
     @property
     def replayed(self) -> bool:

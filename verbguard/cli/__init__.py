@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from verbguard import __version__
-from verbguard.cli import demo, routes, rules, serve, store
+from verbguard.cli import demo, learn, routes, rules, serve, store
 
 
 @click.group(
@@ -16,6 +16,7 @@ Start here:
   verbguard demo               see the difference on a real server
   verbguard routes shop:app    what the guard would do with your app
   verbguard serve shop:app     run your app guarded, without touching it
+  verbguard learn --har FILE   a verbguard.toml from recorded traffic
   verbguard rules              what it looks for, and why
   verbguard store ls URL       what the guards of several processes share
 
@@ -33,5 +34,5 @@ def program() -> None:
     """
 
 
-for command in (demo.demo, serve.serve, routes.routes, rules.rules, store.store):
+for command in (demo.demo, serve.serve, routes.routes, learn.learn, rules.rules, store.store):
     program.add_command(command)

@@ -25,8 +25,8 @@ Examples:
   verbguard routes shop:app
   verbguard routes shop:app --config verbguard.toml    with the policies of it
   verbguard routes shop:app --json | jq '.[].template'
-  verbguard routes --openapi api.yaml        what a document tells of a service
-  verbguard routes --config verbguard.toml   the same of a file, without an app
+  verbguard routes --openapi api.yaml       what a document tells of a service
+  verbguard routes --config verbguard.toml  the same of a file, without an app
 
 \b
 Reading it:

@@ -2,6 +2,7 @@
 
 - Interim answers end: a service that sends them for ever gives no answer (RFC 9110 15.2).
 - What follows a complete answer is no part of it, and does not spoil it; the connection is not used again (RFC 9112 6.3).
+  Nor is it where content may come late: after HEAD, which old scripts take for GET, and after a 204 that announces some.
 - What comes while nobody has asked is no answer to the next request.
 - A head may hold any bytes, as HTTP allows, where aiohttp writes UTF-8 only (RFC 9110 5.5).
 """
@@ -38,11 +39,13 @@ class _Connection(ResponseHandler):
     hints: Hints | None = None  # who hears the links of a 103
     _answer: Any = None
     _interim = 0
+    _before = b""  # the end of what has come of a head
 
     def set_response_params(self, **params: Any) -> None:
         """A request is about to be sent."""
         self._answer = self.hints = None
         self._interim = 0
+        self._before = b""
         super().set_response_params(**params)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
@@ -50,6 +53,8 @@ class _Connection(ResponseHandler):
         message, content = data
         if not 100 <= message.code < 200 or message.code == 101:
             self._answer = content
+            if self._skip_payload or (message.code == 204 and _announced(message)):
+                self.force_close()
         else:
             self._interim += 1
             if self._interim > MOST_INTERIM:
@@ -63,11 +68,12 @@ class _Connection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Bytes are here. A head is looked at by itself, so that what is wrong behind it does not take it away."""
         while data and self._answer is None and not self._upgraded and self._exception is None:
-            end = data.find(_END)
-            if end < 0 or end + 4 == len(data):
+            end = (self._before + data).find(_END) + 4 - len(self._before)
+            if end < 4 - len(self._before) or end == len(data):
+                self._before = (self._before + data)[-3:]
                 break
-            super().data_received(data[: end + 4])
-            data = data[end + 4 :]
+            super().data_received(data[:end])
+            data, self._before = data[end:], b""
         if data and self._answer is not None and not self._upgraded and self._answer.is_eof():
             self.force_close()
             self._hang_up()
@@ -78,6 +84,10 @@ class _Connection(ResponseHandler):
     def _hang_up(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+
+def _announced(message: Any) -> bool:
+    return bool(message.chunked or message.headers.get("Content-Length", "0").strip("0"))
 
 
 def listen(connection: Any, hints: Hints) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -13,7 +14,7 @@ from verbguard.gateway.naming import Names
 from verbguard.gateway.table import GatewayTable, origin
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, problem, quoted_path
+from verbguard.http import Headers, Response, problem, quoted_path, reason
 from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
@@ -27,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _LATE = 504, "The service has not answered in time", "What became of the request is not known."
 
+LARGEST_HEAD = 128 << 10  # bytes of a request's fields: twice what h11 and hypercorn take, and httptools takes any number
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
@@ -307,6 +309,10 @@ def target_of(scope: Scope) -> bytes:
 
 def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     """What no gateway of this kind forwards, whether a guard stands in front of it or not."""
+    if scope.get("http_version", "1.1")[:1] == "0":
+        return _unserved(505, "HTTP/0.9 is not served.")  # RFC 9110 15.6.6; httptools takes it for a request like any other
+    if head.size > LARGEST_HEAD:
+        return _unserved(431, f"The fields of a request hold at most {LARGEST_HEAD} bytes.")  # RFC 6585 5
     if method == "CONNECT":
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
@@ -332,10 +338,17 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     return None
 
 
+def _unserved(status: int, detail: str) -> Response:
+    """A problem of no rule, whose type is the status itself (RFC 9457 4.2.1)."""
+    body = json.dumps({"status": status, "title": reason(status), "detail": detail}).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+    return Response(status, [*headers, (b"cache-control", b"no-store")], body)
+
+
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length", "size")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
@@ -343,7 +356,9 @@ class _Head:
         self.length: int | None = None
         self.hops: int | None = None  # what Max-Forwards says
         self.coded = self.chunked = self.expects = False
+        self.size = 0
         for name, value in headers:
+            self.size += len(name) + len(value)
             if name == b"host":
                 self.host = value
                 self.hosts += 1

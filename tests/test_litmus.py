@@ -1,0 +1,60 @@
+"""litmus, the conformance suite of WebDAV servers: through the gateway each server is what it is without."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from programs import needs
+from started import GATEWAY, PATIENCE, ROOT, Service, serving
+
+KINDS = ROOT / "examples" / "nginx_dav" / "verbguard.toml"
+ONE_LINE = '[default]\nextension = "webdav"\n'
+
+
+def litmus(port: int, folder: Path) -> str:
+    """What the suite says of a server, without the words that servers choose for a status (ASGI has none)."""
+    folder.mkdir()
+    url = f"http://127.0.0.1:{port}/"
+    ran = subprocess.run(["litmus", "-k", url], cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+    assert ran.stdout.count("<- summary") == 5, ran.stdout + ran.stderr
+    return re.sub(r"\b([1-5]\d\d)( [A-Z][A-Za-z]*)+", r"\1", ran.stdout)
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Service]:
+    needs("nginx")
+    needs("litmus")
+    files = tmp_path / "files"
+    files.mkdir()
+    with serving("examples.nginx_dav", f"--files={files}", "--port=0", "--upstream-port=0", until=GATEWAY) as service:
+        yield service
+
+
+def test_nginx(nginx: Service, tmp_path: Path) -> None:
+    """With the kinds of its folders and files declared; it fails some tests by itself, and those only."""
+    bare, guarded = litmus(nginx.upstream, tmp_path / "bare"), litmus(nginx.port, tmp_path / "guarded")
+    assert "FAIL" in bare
+    assert guarded == bare
+
+
+@pytest.mark.parametrize("host", ["public", "upstream"])
+@pytest.mark.parametrize("kinds", [False, True], ids=["one line", "kinds declared"])
+def test_wsgidav(tmp_path: Path, kinds: bool, host: str) -> None:
+    """It passes all that litmus has, and does so through the gateway, whichever Host it gets."""
+    needs("litmus")
+    files, config = tmp_path / "files", tmp_path / "verbguard.toml"
+    files.mkdir()
+    config.write_text((KINDS.read_text("utf-8") if kinds else ONE_LINE) + f'\n[gateway]\nhost = "{host}"\n', "utf-8")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    command = ("waitress", "--listen=127.0.0.1:0", "--call", "dav_server:create")
+    with serving(*command, DAV_FILES=str(files), PYTHONPATH=path) as service:
+        upstream = f"--upstream=http://127.0.0.1:{service.port}"
+        with serving("verbguard", "serve", upstream, f"--config={config}", "--port=0", until=GATEWAY) as gateway:
+            bare, guarded = litmus(service.port, tmp_path / "bare"), litmus(gateway.port, tmp_path / "guarded")
+    assert bare.count(" 0 failed. 100.0%") == 5
+    assert guarded == bare
