@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
@@ -37,6 +36,8 @@ def unsent(extensions: Any) -> Any:
 
 async def look(app: Callable[..., Awaitable[None]], scope: MutableMapping[str, Any], headers: Headers, bound: int) -> Look:
     """What a GET with these fields shows of the target of an ASGI scope."""
+    import asyncio  # here, as programs that speak WSGI never load it
+
     seen = Look(bound)
     asked: dict[str, Any] = {**scope, "method": "GET", "headers": headers, "extensions": unsent(scope.get("extensions"))}
     if type(asked.get("state")) is dict:

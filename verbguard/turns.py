@@ -5,13 +5,16 @@ No lock of the standard library serves both, and none comes by name and goes whe
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 from verbguard.records import Claim
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["TURN", "Turns", "lease_of"]
 
@@ -44,6 +47,8 @@ class Turns:
 
     async def take(self, name: str, patience: float) -> bool:
         """Wait for the turn on a target; False when it did not come within `patience` seconds, or too many wait."""
+        import asyncio  # here, as programs that speak WSGI never load it
+
         loop = asyncio.get_running_loop()
         told = loop.create_future()
         waiter = _Waiter(lambda: loop.call_soon_threadsafe(_tell, told))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from verbguard.cli.listening import listen
 from verbguard.cli.opening import Failed
-from verbguard.cli.serve import listen
 from verbguard.cli.target import Trouble
 from verbguard.cli.terminal import counted, patience
 from verbguard.errors import ConfigError, nearest
