@@ -93,10 +93,10 @@ def test_what_others_write_is_seen(dav: Service, root: Path) -> None:
 
 
 def test_an_update_is_not_lost(dav: Service, root: Path) -> None:
-    """nginx does not look at If-Match and If-None-Match; the gateway compares them with the ETag that nginx has."""
+    """nginx does not look at If-Match and If-None-Match; the gateway does, with ETags that no two states share."""
     dav.ask("PUT", "/compared.txt", "first")
     tag = dav.ask("GET", "/compared.txt").headers["etag"]
-    assert dav.bare.ask("GET", "/compared.txt").headers["etag"] == tag
+    assert tag.startswith('"')
     assert dav.ask("PUT", "/compared.txt", "second", if_match=tag).status == 204
     late = dav.ask("PUT", "/compared.txt", "third, too late", if_match=tag)
     assert (late.status, late.data["rule"], (root / "compared.txt").read_text()) == (412, "if-match-evaluated", "second")
