@@ -15,7 +15,8 @@ from started import GATEWAY, PATIENCE, ROOT, Service, serving
 EXAMPLE = (ROOT / "examples" / "nginx_dav" / "verbguard.toml").read_text("utf-8")
 CONFIGS = {
     "one line": '[default]\nextension = "webdav"\n',
-    # as the example has them, without the comparing that such a server does itself
+    "kinds, and states derived": EXAMPLE,
+    # without the comparing that such a server does itself
     "kinds": "\n".join(line for line in EXAMPLE.splitlines() if not line.startswith(("preconditions", "replay"))),
 }
 
