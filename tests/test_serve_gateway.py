@@ -138,6 +138,8 @@ WRONG = [
     (["--upstream", "http://h", "--admin", "nowhere"], "[HOST:]PORT"),
     (["--upstream", "http://h", "--admin", "70000"], "[HOST:]PORT"),
     (["shop:app", "--config", "memory.toml"], "serve one of them"),
+    (["--upstream", "http://h", "--server", "granian", "--http", "h11"], "--http is uvicorn's"),
+    (["--upstream", "http://h", "--server", "granian", "--keep-alive", "5"], "--keep-alive is uvicorn's"),
 ]
 
 

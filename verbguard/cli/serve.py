@@ -83,9 +83,17 @@ def serve(context: click.Context, /, **options: Any) -> None:
     MODULE:APP is spelled as for uvicorn. The app's own code stays as it is; a WSGI app is served through a2wsgi.
     What the guard finds goes to stderr, once for each rule and route; the access log has it for each request.
     """
+    _only_for_uvicorn(context, options["server"])
     service = _service(options).judged()
     with ExitStack() as kept:
         context.exit(_run(service, options, kept))
+
+
+def _only_for_uvicorn(context: click.Context, server: str) -> None:
+    """An option that does nothing is a mistake of whoever relies on it."""
+    for name in ("http", "root_path", "keep_alive"):
+        if server != "uvicorn" and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise Trouble(f"--{name.replace('_', '-')} is uvicorn's; {server} does not know it: leave one of them out.")
 
 
 def _service(options: dict[str, Any]) -> Service:
