@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -122,6 +123,8 @@ def _run(service: Service, options: dict[str, Any], kept: ExitStack) -> int:
     if children:
         service = _with_folder(service, kept)
         _close(application(service, None, first=True))  # mistakes are told here, once
+    if options["admin"] and find_spec("aiohttp") is None:
+        raise Trouble("--admin needs aiohttp: pip install 'verbguard[gateway]'")
     drain = Drain(service.folder)
     admin = kept.enter_context(listen(options["admin"][0], options["admin"][1], "--admin")) if options["admin"] else None
     app = None if children else application(service, admin, drain, first=True)
