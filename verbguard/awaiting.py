@@ -91,6 +91,13 @@ class Awaiting(_Serving):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
 
+    def hold(self) -> None:
+        if self.token and self.claimed_as is not None:
+            self.keep_alive(self.claimed_as, self.token)
+
+    def let_go(self) -> None:
+        self.forget(self.claimed_as)
+
     def keep_alive(self, claim: Claim, token: int) -> None:
         blocking = getattr(self.store, "sync", None)
         if blocking is not None:
