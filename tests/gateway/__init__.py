@@ -6,5 +6,6 @@
 - `apps`: the guarded gateways that the servers serve, configured by their environment
 - `stage`: an upstream, and the real servers in front of it
 - `cases`: the fifty cases; `plays`, those that are more than one request and its answer
+- `table`: prints the cases as a page of the documentation
 - `impossible`: what an ASGI server does not let a gateway do, each with its reason and what happens instead
 """

@@ -77,6 +77,7 @@ REQUEST_FIELDS = [
          sees(cookie=["a=1", "b=2; c=3"]), GOT),
     Case("two X-A lines", ask("GET /x", "X-A: 1", "X-B: 0", "x-a: 2, 3"), sees(x_a=["1", "2, 3"], x_b="0"), GOT),
     Case("bytes beyond ASCII", ask("GET /x", "X-Name: caf\u00c3\u00a9 \u00e9"), sees(x_name="caf\u00c3\u00a9 \u00e9"), GOT),
+    Case("the spelling of a name", ask("GET /x", "X-CamelCase: 1"), Sees(spelled="\r\nX-CamelCase: 1\r\n"), GOT),
     Case("a field without a value", ask("GET /x", "X-Empty:"), sees(x_empty=""), GOT),
     Case("nothing is made up", ask("POST /x", content=FORM),
          sees(content=FORM, framing="length", accept=None, accept_encoding=None, user_agent=None, content_type=None,
