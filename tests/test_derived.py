@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from servers.processes import Running, running
 from servers.wire import Answer, Connection, request
+
+from verbguard.config import loads
 
 SERVERS = [
     ("uvicorn-h11", "fastapi_app"),
@@ -154,3 +157,31 @@ def test_nobody_sees_how_it_is_verified(site: Site) -> None:
     first, again = (site.ask("PUT", "/plain/w", b"mine") for _ in range(2))
     names: list[set[Any]] = [{name for name, _ in answer.headers} - {"date"} for answer in (first, again)]
     assert names[1] == names[0] | {"idempotent-replayed"}
+
+
+@pytest.mark.parametrize(("name", "app"), SERVERS[1:])
+def test_processes_that_share_a_store_verify_what_the_other_kept(name: str, app: str, tmp_path: Path) -> None:
+    """What one process has kept is replayed by the other, and by neither once somebody else has written."""
+    with ExitStack() as stack:
+        home = tmp_path / "counters"
+        home.mkdir()
+        site = serving(home, name, app, stack, 2, f"sqlite:///{tmp_path / 'store.db'}")
+
+        def put(at: int) -> tuple[int, bool]:
+            answer = site.ask("PUT", "/plain/v", b"mine", at)
+            return answer.status, answer.replayed
+
+        assert [put(0), put(1), put(0)] == [(204, False), (204, True), (204, True)]
+        (home / "v").write_text("theirs")
+        assert [put(1), put(0), put(1)] == [(204, False), (204, True), (204, True)]
+        assert (home / "v").read_text() == "mine"
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "preconditions.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_the_page_shows_what_works(text: str) -> None:
+    """Each file on the page is one that can be meant, and asks for what the page is about."""
+    (policy,) = loads(text).policies.values()
+    assert policy.preconditions == "derive" or (policy.replay is not None and policy.replay.verify == "etag")

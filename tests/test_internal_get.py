@@ -13,7 +13,7 @@ from blackbox.answers import Answer, Pending
 from blackbox.drivers import AsgiDriver, Client, WsgiDriver
 
 import verbguard
-from verbguard import Action, ConfigError, Finding, Policy, Replay, item
+from verbguard import Action, ConfigError, Finding, Policy, Replay, collection, item
 from verbguard.derived import tag_of_content
 from verbguard.errors import StoreError
 from verbguard.stores.memory import MemoryStore
@@ -135,6 +135,10 @@ STATE = tag_of_content(b"state")
 LARGE = b"x" * (BOUND + 1)
 MODIFIED = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")
 
+# As a file server says it, of a file that has just been written and of one that was there before
+FRESH: Head = [("etag", '"own"'), MODIFIED, ("date", "Sun, 06 Nov 1994 08:49:38 GMT")]
+SETTLED: Head = [("etag", '"own"'), MODIFIED, ("date", "Sun, 06 Nov 1994 08:49:39 GMT")]
+
 # ---- what a client's GET gets
 
 READS: dict[str, tuple[Shown, str | None]] = {
@@ -148,8 +152,12 @@ READS: dict[str, tuple[Shown, str | None]] = {
     "its own": ((200, [*TEXT, ("etag", '"own"')], [b"state"]), '"own"'),
     "its own without quotes": ((200, [*TEXT, ("etag", "own")], [b"state"]), '"own"'),
     "its own, large": ((200, [*TEXT, ("etag", '"own"')], [LARGE]), '"own"'),
+    "its own, fresh": ((200, [*TEXT, *FRESH], [b"state"]), STATE),
+    "its own, fresh and large": ((200, [*TEXT, *FRESH], [LARGE]), 'W/"own"'),
+    "its own, settled": ((200, [*TEXT, *SETTLED], [b"state"]), '"own"'),
     "its own, weak": ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), STATE),
     "an event stream": ((200, [("content-type", "text/event-stream")], [b"data: 1\n\n"]), None),
+    "without content": ((204, [("etag", '"own"')], []), '"own"'),
     "not found": ((404, TEXT, [b"no"]), None),
     "a part of it": ((206, [*TEXT, ("content-range", "bytes 0-1/5")], [b"st"]), None),
     "a failure": ((500, TEXT, [b"oh"]), None),
@@ -167,9 +175,17 @@ def test_a_get_and_a_head_show_the_tag(opened: Open, name: str) -> None:
     assert (answer.status, answer.body, answer.value("etag")) == (shown[0], b"".join(shown[2]), tag)
     head = stage.send("HEAD")
     assert (head.status, head.body, head.value("etag")) == (shown[0], b"", tag)
-    if tag is not None:
+    if tag is not None and shown[0] != 204 and not tag.startswith("W/"):
         assert [stage.send(method, if_none_match=tag).status for method in ("GET", "HEAD")] == [304, 304]
         assert stage.send("GET", if_none_match='"another"').status == 200
+
+
+def test_what_becomes_a_200_has_a_tag(opened: Open) -> None:
+    """A 203 is mended to 200 (it was no proxy that answered), and its content is the target's all the same."""
+    stage = opened()
+    stage.service.shown = (203, TEXT, [b"state"])
+    answer = stage.send("GET")
+    assert (answer.status, answer.value("etag")) == (200, STATE)
 
 
 def test_a_304_has_what_belongs_to_it(opened: Open) -> None:
@@ -274,7 +290,12 @@ WRITES: list[tuple[Shown | Exception, dict[str, str], int, str | None]] = [
     ((200, TEXT, [b"state"]), ANY, 204, None),
     ((200, TEXT, [b"state"]), NONE, 412, "if-none-match-star"),
     ((200, [*TEXT, ("etag", '"own"')], [LARGE]), {"if_match": '"own"'}, 204, None),
-    ((200, [*TEXT, ("etag", '"own"')], [b"state"]), KNOWN, 412, "if-match-evaluated"),
+    ((200, [*TEXT, ("etag", '"own"')], [b"state"]), KNOWN, 204, None),
+    ((200, [*TEXT, ("etag", '"own"')], [b"state"]), {"if_match": '"other"'}, 412, "if-match-evaluated"),
+    ((200, [*TEXT, *FRESH], [b"state"]), {"if_match": '"own"'}, 412, "if-match-evaluated"),
+    ((200, [*TEXT, *FRESH], [b"state"]), KNOWN, 204, None),
+    ((200, [*TEXT, *FRESH], [LARGE]), {"if_match": '"own"'}, 412, "state-unknown"),
+    ((200, [*TEXT, *SETTLED], [LARGE]), {"if_match": '"own"'}, 204, None),
     ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), KNOWN, 204, None),
     ((200, [*TEXT, MODIFIED], [b"state"]), DATED, 204, None),
     ((200, [*TEXT, ("last-modified", "Mon, 07 Nov 1994 08:49:37 GMT")], [b"state"]), DATED, 412, "if-match-evaluated"),
@@ -283,6 +304,8 @@ WRITES: list[tuple[Shown | Exception, dict[str, str], int, str | None]] = [
     ((404, TEXT, []), KNOWN, 412, "if-match-evaluated"),
     ((204, [], []), ANY, 204, None),
     ((204, [], []), KNOWN, 412, "if-match-evaluated"),
+    ((204, [("etag", '"own"')], []), {"if_match": '"own"'}, 204, None),
+    ((203, TEXT, [b"state"]), KNOWN, 204, None),
     ((200, TEXT, [LARGE]), KNOWN, 412, "state-unknown"),
     ((200, TEXT, [b"x" * BOUND, b"y", b"z"]), {"if_none_match": STATE}, 412, "state-unknown"),
     ((200, TEXT, [LARGE]), ANY, 204, None),
@@ -398,6 +421,30 @@ def test_a_write_waits_for_the_one_before(opened: Open, second: dict[str, str]) 
     assert other.answer().status == (412 if second else 204)
 
 
+async def test_a_turn_lasts_until_the_app_has_returned() -> None:
+    """FastAPI ends a dependency, and with it a transaction, when the answer is already with the client."""
+    state, ended, entered = [b"old"], asyncio.Event(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.append(scope["method"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": state[0]})
+        if scope["method"] == "PUT":
+            await ended.wait()
+            state[0] = b"new"
+
+    policy = item(preconditions="derive", methods={"GET", "PUT"})
+    guarded = verbguard.guard(app, policies={"/items/{id}": policy}, store=MemoryStore())
+    old = {"if_match": tag_of_content(b"old")}
+    first = asyncio.create_task(asked(guarded, **old))
+    await until(lambda: entered == ["GET", "PUT"])
+    second = asyncio.create_task(asked(guarded, **old))
+    await until(lambda: guarded.turns.waiting == 1)
+    ended.set()
+    assert [await first, await second] == [200, 412]
+    assert entered == ["GET", "PUT", "GET"]
+
+
 def test_targets_do_not_wait_for_each_other(opened: Open) -> None:
     """A slow write keeps nobody waiting who writes to something else."""
     stage = opened()
@@ -494,6 +541,17 @@ def test_an_answer_that_tells_its_etag_needs_no_look(opened: Open) -> None:
     assert stage.said("idem-unverified") == [Action.OBSERVE]
 
 
+def test_a_state_that_settles_is_still_the_same(opened: Open) -> None:
+    """What was seen by its content is known by it when the service's own ETag counts again, and the other way round."""
+    stage = verifying(opened)
+    for shown in (FRESH, SETTLED, FRESH):
+        stage.service.shown = (200, [*TEXT, *shown], [b"new"])
+        stage.send()
+    assert stage.service.runs == ["PUT"]
+    stage.service.shown = (200, [*TEXT, *FRESH], [b"ten"])
+    assert not stage.send().replayed
+
+
 @pytest.mark.parametrize("shown", [(404, TEXT, []), (500, TEXT, []), (200, TEXT, [LARGE]), RuntimeError("a bug in GET")])
 def test_what_cannot_be_seen_is_not_replayed(opened: Open, shown: Any) -> None:
     """Whether nobody knows the state after the run, or before the replay."""
@@ -521,12 +579,35 @@ def test_twins_share_one_answer_that_is_verified(opened: Open) -> None:
     assert stage.service.runs == ["PUT"]
 
 
+def test_of_twins_that_see_a_change_one_runs() -> None:
+    """Three of them look at once and find another state: one runs, and the others hear its answer."""
+    stage = Stage("asgi", promises={"preconditions": None, "replay": Replay(verify="etag", max_response=BOUND)})
+    try:
+        assert not stage.send().replayed
+        stage.service.shown = (200, TEXT, [b"theirs"])
+        stage.service.after = (200, TEXT, [b"new"])
+        while not stage.service.entered.empty():
+            stage.service.entered.get()
+        gate = stage.service.gates["GET"] = threading.Event()
+        twins = [stage.start() for _ in range(3)]
+        assert [stage.service.entered.get(timeout=PATIENCE) for _ in twins] == ["GET"] * 3
+        gate.set()
+        assert sorted(each.answer().replayed for each in twins) == [False, True, True]
+        assert stage.service.runs == ["PUT", "PUT"]
+    finally:
+        stage.client.driver.close()
+
+
 def test_routes_that_do_not_ask_pay_nothing() -> None:
     """What is not derived is decided at start-up: no rule, no turn, no look, and a GET is an ordinary one."""
     from verbguard.plans import Guard
 
     guard = Guard(
-        {"/items/{id}": item(methods={"GET", "PUT"}), "/d/{id}": item(preconditions="derive", methods={"GET", "PUT"})}
+        {
+            "/items/{id}": item(methods={"GET", "PUT"}),
+            "/d": collection(preconditions="derive"),
+            "/d/{id}": item(preconditions="derive", methods={"GET", "PUT"}),
+        }
     )
     guard.compile()
     guard.start(True)
@@ -534,6 +615,8 @@ def test_routes_that_do_not_ask_pay_nothing() -> None:
     assert (get.light, get.tags, put.serialises, put.verifies, put.states) == (True, False, False, False, [])
     get, put, post = (guard.find("/d/7").plan(method) for method in ("GET", "PUT", "POST"))
     assert (get.light, get.tags, put.serialises, post.serialises) == (False, True, True, True)
+    post, patch = (guard.find("/d").plan(method) for method in ("POST", "PATCH"))
+    assert (post.serialises, bool(post.states), patch.serialises) == (False, True, True)
 
 
 def test_several_workers_without_a_shared_store_are_warned(caplog: pytest.LogCaptureFixture) -> None:

@@ -303,7 +303,7 @@ class _Serving(Serving):
     _as_get = False  # the app runs a GET whose content nobody wants
     _client_gone = False
     _unshielded: asyncio.Event | None = None
-    _untold: Scope | None = None  # the scope before the run, while the state after it is still to be looked at
+    _untold: Scope | None = None  # the scope before the run, where the state after it is to be looked at
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: AsgiRequest, receive: Receive, send: Send) -> None:
         self.guard = middleware.guard
@@ -361,10 +361,8 @@ class _Serving(Serving):
             except BaseException:
                 self.end_turn()
                 raise
-        if self.plan.verifies and self.token and self.mode == "keyless":
-            self._untold = {**self.scope}  # routers write into the scope
-        if self.plan.tags:
-            self._plainly()
+        if self.plan.looks:
+            self._prepare_look()
         current = Current(self) if self.key else None
         if self.token and self.guard.gateway:
             self.scope["verbguard.run"] = self
@@ -374,7 +372,7 @@ class _Serving(Serving):
             else:
                 receive = self.receive if self._messages is not None else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
-            if self._untold is not None:
+            if self.deferred:
                 await self._look_after()
         except BaseException as error:
             await self._patiently(self.stopped(error), error)
@@ -551,11 +549,14 @@ class _Serving(Serving):
         assert claim is not None
         if self.still_so(outcome.record, await self._look(self.scope)):
             return outcome
-        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
-        if (later := self.outdated()) is not None:
-            await later
         found = self.ask_again(claim)
         again: Outcome | None = await found if self.distant else found
+        if self.is_still(outcome, again):
+            self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+            if (later := self.outdated()) is not None:
+                await later
+            found = self.ask_again(claim)
+            again = await found if self.distant else found
         return await self._waited(again) if type(again) is Busy and self.patience else again
 
     async def _look_after(self) -> None:
@@ -563,20 +564,23 @@ class _Serving(Serving):
 
         When the app has returned, as some end their transaction only then; a retry that comes before waits for its twin.
         """
-        scope, self._untold = self._untold, None
+        self.deferred = False
+        scope = self._untold
         if scope is None or self.settled_at or not self.finished:
             return
         if 200 <= self.status <= 299:
-            self.seen = self.shown or (await self._look(scope)).tag
+            self.seen = self.shown or (await self._look(scope)).tags
         if (later := self.commit()) is not None:
             await later
 
-    def commit(self) -> Later:
-        return super().commit() if self._untold is None else None
-
-    def _plainly(self) -> None:
-        """Let the app show its content's own bytes, by which its ETag is derived."""
+    def _prepare_look(self) -> None:
+        """Remember what is to be asked again after the run; or let the app show its content's own bytes, which are digested."""
         scope = self.scope
+        if not self.plan.tags:
+            if self.token and self.mode == "keyless":
+                self._untold = {**scope}  # routers write into the scope
+                self.deferred = True
+            return
         scope["headers"] = plainly_asked(listed(scope))
         if "extensions" in scope:
             scope["extensions"] = unsent(scope["extensions"])

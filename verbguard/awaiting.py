@@ -91,6 +91,13 @@ class Awaiting(_Serving):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
 
+    def hold(self) -> None:
+        if self.token and self.claimed_as is not None:
+            self.keep_alive(self.claimed_as, self.token)
+
+    def let_go(self) -> None:
+        self.forget(self.claimed_as)
+
     def keep_alive(self, claim: Claim, token: int) -> None:
         blocking = getattr(self.store, "sync", None)
         if blocking is not None:
@@ -185,6 +192,7 @@ class Awaiting(_Serving):
         # Nothing is awaited between the two: a cancel scope cancels each await anew, and what is not on its way by then
         # is never said. The claim ends behind what lingers, or between them the target would look quiet.
         if not isinstance(error, Exception):
+            self.cut_off()
             self._before = self.linger()
         later = self.abandon(error)
         return later if later is not None or self._before is None else asyncio.shield(self._before)

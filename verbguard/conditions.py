@@ -52,6 +52,7 @@ class State(NamedTuple):
     tag: str | None = None  # without quotes; None where the application has no entity-tags
     weak: bool = False
     modified: datetime | None = None
+    others: tuple[str, ...] = ()  # further strong tags of the same state
     unknown: str | None = None  # why nobody here knows its validator, or whether it exists
     later: bool = False  # whether it may be known at another time
     answer: Response | None = None  # what was said instead
@@ -149,14 +150,14 @@ def _matches(tags: Tags, state: State) -> bool:
     """If-Match, by strong comparison: "An origin server MUST use the strong comparison function", RFC 9110 13.1.1."""
     if tags.star:
         return state.exists
-    return state.tag is not None and not state.weak and state.tag in tags.strong
+    return not tags.strong.isdisjoint(state.others) or (state.tag is not None and not state.weak and state.tag in tags.strong)
 
 
 def _differs(tags: Tags, state: State) -> bool:
     """If-None-Match, by weak comparison: "A recipient MUST use the weak comparison function", RFC 9110 13.1.2."""
     if tags.star or tags.mixed:
         return not state.exists
-    return bool(tags.any) and state.tag not in tags.any
+    return bool(tags.any) and state.tag not in tags.any and tags.any.isdisjoint(state.others)
 
 
 def failed_precondition(request: Request, current: Any) -> bool:

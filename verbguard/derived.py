@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from datetime import timedelta
 from hashlib import sha256
 
 from verbguard.conditions import ABSENT, IF_MODIFIED, State, date_of
@@ -13,6 +14,7 @@ from verbguard.rules.methods import OVERRIDE_FIELDS
 __all__ = [
     "IDENTITY",
     "NOT_OF_A_READ",
+    "REPRESENTATION",
     "SEEN",
     "Look",
     "asked_again",
@@ -20,6 +22,7 @@ __all__ = [
     "plainly_asked",
     "strong_tag",
     "tag_of_content",
+    "too_soon",
 ]
 
 # Where a record keeps the validator that was seen after its run. No application can send a field of that name.
@@ -29,6 +32,11 @@ SEEN = b"(validator)"
 IDENTITY = (b"accept-encoding", b"identity")
 
 _OURS = '"vg-'  # how a derived ETag begins
+
+# How much older than Date a Last-Modified must be before an ETag of the application is taken for a strong one. File servers
+# make theirs of a time in seconds and a length: a state of the current second may change and keep it (RFC 9110 8.8.1, 8.8.2.2).
+# The second one is for clocks that are read late.
+_SETTLED = timedelta(seconds=2)
 
 # What belongs to the request that wants to know the state, and not to a GET of it.
 NOT_OF_A_READ = (
@@ -46,7 +54,7 @@ NOT_OF_A_READ = (
 
 # Answers that are about who asks, or about the service as it is now: as true of the write that was not run as of the GET.
 _PASSED_ON = frozenset([401, 403, 407, 429, 502, 503, 504])
-_REPRESENTATION = frozenset([200, 203])  # whose content is the target's
+REPRESENTATION = frozenset([200, 203])  # the answers to a GET whose content is the target's
 
 
 def asked_again(headers: Headers) -> Headers:
@@ -78,7 +86,24 @@ def tag_of_content(content: bytes) -> str:
 
 
 def strong_tag(headers: Headers) -> str | None:
-    """The ETag that the application gives by itself, with its quotes; None where it gives none, or a weak one."""
+    """The ETag that the application gives by itself, with its quotes; None where it gives none, a weak one, or one so soon
+    after a change that the next state may have the same."""
+    tag = _said_strong(headers)
+    return None if tag is None or _is_fresh(headers) else tag
+
+
+def too_soon(headers: Headers) -> str | None:
+    """The ETag that the application calls strong too soon after a change."""
+    tag = _said_strong(headers)
+    return tag if tag is not None and _is_fresh(headers) else None
+
+
+def _is_fresh(headers: Headers) -> bool:
+    modified, date = date_of(header(headers, b"last-modified")), date_of(header(headers, b"date"))
+    return modified is not None and date is not None and date - modified < _SETTLED
+
+
+def _said_strong(headers: Headers) -> str | None:
     from werkzeug.http import quote_etag, unquote_etag
 
     value = header(headers, b"etag")
@@ -137,12 +162,16 @@ class Look:
         return self.whole and self.complete and self._length in (-1, self._size)
 
     @property
-    def tag(self) -> str | None:
-        """The target's strong ETag: the application's own, or the one that its content gives."""
-        if self.status not in _REPRESENTATION:
-            return None
+    def tags(self) -> tuple[str, ...]:
+        """The target's strong ETags: the application's own, and the one that its content gives. A client may have either, as
+        the own one is not shown while it is fresh."""
+        if not 200 <= self.status <= 299:
+            return ()
         own = strong_tag(self.headers)
-        return own if own is not None or not self._known else tag_of_content(b"".join(self._pieces))
+        found = () if own is None else (own,)
+        if self.status in REPRESENTATION and self._known:
+            found = (*found, tag_of_content(b"".join(self._pieces)))
+        return found
 
     def state(self) -> State:
         """The target's state, with a word of what is not known of it."""
@@ -152,10 +181,9 @@ class Look:
             why = f"A GET of it answers {self.status}"
             return State(False, unknown=why, later=self.status >= 500, answer=self._answer())
         modified = date_of(header(self.headers, b"last-modified"))
-        tag = self.tag
-        if tag is not None:
-            return State(True, tag[1:-1], modified=modified)
-        if self.status not in _REPRESENTATION:
+        if tags := [tag[1:-1] for tag in self.tags]:
+            return State(True, tags[0], modified=modified, others=tuple(tags[1:]))
+        if self.status not in REPRESENTATION:
             return State(True, modified=modified)
         why = "Its content was cut off" if self.whole else f"It is a stream, or has more than {self.bound} bytes"
         return State(True, modified=modified, unknown=why, later=self.whole)

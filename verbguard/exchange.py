@@ -77,7 +77,7 @@ class Exchange(Answering):
     inspections: tuple[Judged, ...] = ()  # what is to be asked of the request's content: see `inspect`
     conditional = False  # whether the request waits for its turn, or a condition of it for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
-    seen: str | None = None  # the target's ETag after the run, where a replay must verify it
+    seen: tuple[str, ...] = ()  # the target's ETags after the run, where a replay must verify them
     begun = False  # something of the answer has left; set by the adapter
 
     # ---- the request
@@ -319,19 +319,26 @@ class Exchange(Answering):
 
     def still_so(self, record: Record, look: Look) -> bool:
         """Whether the target is as it was seen after the run that left this record."""
-        tag = look.tag
-        return tag is not None and header(record.headers, SEEN) == tag.encode("latin-1")
+        seen = header(record.headers, SEEN)
+        return seen is not None and not set(look.tags).isdisjoint(seen.decode("latin-1").split("\t"))
+
+    @staticmethod
+    def is_still(outdated: Done, again: Outcome | None) -> bool:
+        """Whether the store still has the record that has proved untrue; a twin may have seen it as well, and run meanwhile."""
+        return type(again) is Done and header(again.record.headers, SEEN) == header(outdated.record.headers, SEEN)
 
     @property
-    def shown(self) -> str | None:
-        """The strong ETag that the answer itself gives of the state that it left."""
-        return strong_tag(self.headers)
+    def shown(self) -> tuple[str, ...]:
+        """The strong ETag that the answer itself gives of the state that it left, if any."""
+        tag = strong_tag(self.headers)
+        return () if tag is None else (tag,)
 
     def sighted(self, record: Record | None) -> Record | None:
         """The record with what was seen of the target after the run; None where nothing was, as it could never be verified."""
-        if record is None or self.seen is None:
+        if record is None or not self.seen:
             return None
-        return Record(record.status, [*record.headers, (SEEN, self.seen.encode("latin-1"))], record.body, record.state)
+        seen = "\t".join(self.seen).encode("latin-1")
+        return Record(record.status, [*record.headers, (SEEN, seen)], record.body, record.state)
 
     def unvalidated(self) -> Response | None:
         """The policy's `validator` failed: called while its exception is handled. What it protects is not run unguarded."""

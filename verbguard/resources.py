@@ -116,6 +116,7 @@ class Plan:
         "keyed",
         "keyless",
         "light",
+        "looks",
         "notes",
         "passes",
         "refused",
@@ -183,6 +184,7 @@ class Plan:
         self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
         self.verifies = self.keyless and self.replay.verify is not None
         self.tags = derives and method in ("GET", "HEAD")  # whether answers get an ETag that is derived from them
+        self.looks = self.verifies or self.tags  # whether something is to be prepared before the app runs
         # one write after the other; a new member of a collection takes no state away from anybody
         self.serialises = derives and bool(self.states) and (method, target.kind) != ("POST", Kind.COLLECTION)
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)

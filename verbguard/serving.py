@@ -46,6 +46,7 @@ class Serving(Exchange):
     driver: Any = None  # the connection that this transaction is in
     spared = False  # whether a gateway knows that its service never got the request
     unanswered = False  # whether the client was told that nobody knows what became of it
+    deferred = False  # whether the answer is kept only when the app has returned
     turn = ""  # the target that no other request may write to meanwhile, where its policy wants that
     lease: Claim | None = None  # the same turn among the processes that share the store
     lease_token = 0
@@ -164,18 +165,18 @@ class Serving(Exchange):
     def hold(self) -> None:
         """Keep a claim that was won alive."""
         if self.token and self.claimed_as is not None:
-            self.keep_alive(self.claimed_as, self.token)
+            renewer.hold(self.store, self.claimed_as, self.token)
 
     def let_go(self) -> None:
         """The run is over: the claim is not renewed any longer."""
-        self.forget(self.claimed_as)
+        renewer.held.pop(self.claimed_as, None)
 
     def keep_alive(self, claim: Claim, token: int) -> None:
-        """Renew a lease until it is forgotten."""
+        """Renew the lease of a turn until it is forgotten."""
         renewer.hold(self.store, claim, token)
 
     def forget(self, claim: Claim | None) -> None:
-        """Renew a lease no longer."""
+        """Renew the lease of a turn no longer."""
         renewer.held.pop(claim, None)
 
     def not_run(self) -> None:
@@ -192,7 +193,7 @@ class Serving(Exchange):
     def commit(self) -> Later:
         """The answer is complete: keep it, or let the claim go. What will come of a transaction of the application that is
         still open is asked when the application is over (`abandon`)."""
-        if self.token and not self.settled_at and not (self.in_transaction and is_open(self.driver)):
+        if self.token and not (self.settled_at or self.deferred or (self.in_transaction and is_open(self.driver))):
             try:
                 record = None if self.spared else self.record()
                 if self.plan.verifies and self.mode == "keyless":
@@ -238,8 +239,14 @@ class Serving(Exchange):
     def stopped(self, error: BaseException) -> Later:
         """The app was stopped by an error, its own or one that cuts it off from outside."""
         if not isinstance(error, Exception):
+            self.cut_off()
             self.linger()
         return self.abandon(error)
+
+    def cut_off(self) -> None:
+        """A run ends here that may go on elsewhere: a service behind a gateway does not hear of it."""
+        if self.guard.gateway and not self.spared and not self.begun:
+            self.unanswered = True
 
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""

@@ -23,7 +23,7 @@ from verbguard.resources import Plan
 from verbguard.routers.werkzeug import closes_quietly, router_of
 from verbguard.routes import Router
 from verbguard.rules import Content, Finding, replaying
-from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Later, Serving
+from verbguard.serving import FIRST_PAUSE, LONGEST_PAUSE, LOST, Serving
 from verbguard.spool import PIECE, Spool
 from verbguard.stores import Store, blocking
 from verbguard.transactions import is_open
@@ -412,7 +412,7 @@ class _Serving(Serving):
     _write: Callable[[bytes], Any] | None = None
     _answered = False  # the server has been given a head
     _over = False
-    _untold: Environ | None = None  # the environ before the run, while the state after it is still to be looked at
+    _untold: Environ | None = None  # the environ before the run, where the state after it is to be looked at
 
     def __init__(self, middleware: GuardMiddleware, plan: Plan, request: WsgiRequest, start_response: StartResponse) -> None:
         self.guard = middleware.guard
@@ -458,10 +458,8 @@ class _Serving(Serving):
         if answer is not None:
             self.close_spool()
             return reply(self._start, answer)
-        if self.plan.verifies and self.token and self.mode == "keyless":
-            self._untold = {**environ}
-        if self.plan.tags:
-            self._plainly(environ)
+        if self.plan.looks:
+            self._prepare_look(environ)
         return self._serve(environ)
 
     def _read(self, environ: Environ) -> Any:
@@ -608,20 +606,23 @@ class _Serving(Serving):
         assert claim is not None
         if self.still_so(outcome.record, self._look(self.request.environ)):  # type: ignore[attr-defined]
             return outcome
-        self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
-        self.outdated()
         again: Outcome | None = self.ask_again(claim)
+        if self.is_still(outcome, again):
+            self.say(replaying.UNVERIFIED, "The target is not as the first request left it; this one runs.")
+            self.outdated()
+            again = self.ask_again(claim)
         return self._waited(again) if type(again) is Busy and self.patience else again
 
-    def commit(self) -> Later:
-        """A verified answer is kept with the target's ETag after the run, told by the answer, or by another look."""
-        environ, self._untold = self._untold, None
-        if environ is not None and not self.settled_at and 200 <= self.status <= 299:
-            self.seen = self.shown or self._look(environ).tag
-        return super().commit()
+    def sighted(self, record: Record | None) -> Record | None:
+        if record is not None and self._untold is not None:
+            self.seen = self.shown or self._look(self._untold).tags
+        return super().sighted(record)
 
-    def _plainly(self, environ: Environ) -> None:
-        """Let the app show its content's own bytes, by which its ETag is derived."""
+    def _prepare_look(self, environ: Environ) -> None:
+        """Remember what is to be asked again after the run; or let the app show its content's own bytes, which are digested."""
+        if not self.plan.tags:
+            self._untold = {**environ} if self.token and self.mode == "keyless" else None
+            return
         environ["HTTP_ACCEPT_ENCODING"] = "identity"
         if is_derived(environ.get("HTTP_IF_RANGE", "")):  # the application has never heard of it: it is to show everything
             del environ["HTTP_IF_RANGE"]

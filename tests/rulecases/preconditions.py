@@ -13,6 +13,7 @@ V1, WEAK = State(True, "v1"), State(True, "v1", True)
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 AT = State(True, modified=datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC))
 LATER = State(True, modified=datetime(1994, 11, 6, 8, 49, 38, tzinfo=UTC))
+BOTH = State(True, "v1", others=("d1",))
 IMS = frozenset({b"if-modified-since"})
 LOGIN = Response(401, [(b"www-authenticate", b"Basic")])
 LARGE = State(True, unknown="It is large")  # it exists, and that is all
@@ -72,6 +73,11 @@ CASES: list[Case] = [
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v0" ,"v1"'), V1, None),
     ("if-match-evaluated", at(ITEM), lines("PUT", (b"if-match", b'"v0"'), (b"if-match", b'"v1"')), V1, None),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match=" * "), SOME, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"v1"'), BOTH, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"d1"'), BOTH, None),
+    ("if-match-evaluated", at(ITEM), ask("PUT", if_match='W/"d1"'), BOTH, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='W/"d1"'), BOTH, {"status": 412}),
+    ("if-none-match-star", at(ITEM), ask("PUT", if_none_match='"d0"'), BOTH, None),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match='""'), State(True, ""), None),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_match='"a,b"'), State(True, "a,b"), None),
     ("if-match-evaluated", at(ITEM), ask("PUT", if_unmodified_since=DATE), AT, None),

@@ -21,6 +21,7 @@ def becomes(value: bytes) -> dict[str, object]:
 KEPT = {"drop": frozenset(), "add": []}
 
 # sha256 of b"state", its first 18 bytes in base64url
+THEN = "Sun, 06 Nov 1994 08:49:39 GMT"
 STATE = b'"vg-S6aXNcpTdl7WpwnttWxuoja3"'
 NOT_AGAIN = {"status": 304}
 
@@ -30,6 +31,12 @@ CASES: list[Case] = [
     ("derived-etag", at(), ask("GET"), says(200, b"state", etag='W/"v1"'), becomes(STATE)),
     ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"'), None),
     ("derived-etag", at(), ask("GET"), says(200), None),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"', last_modified=NOW, date=SOON), becomes(STATE)),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"', last_modified=SOON, date=NOW), becomes(STATE)),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"', last_modified=NOW, date=THEN), None),
+    ("derived-etag", at(), ask("GET"), says(200, b"state", etag='"v1"', last_modified=NOW), None),
+    ("derived-etag", at(), ask("GET"), says(200, etag='"v1"', last_modified=NOW, date=SOON), becomes(b'W/"v1"')),
+    ("derived-etag", at(), ask("GET"), says(200, etag='W/"v1"', last_modified=NOW, date=SOON), None),
     ("derived-etag", at(), ask("GET"), says(404, b"state"), None),
     ("derived-etag", at(), ask("GET", if_none_match='"x"'), says(200, b"state"), becomes(STATE)),
     ("derived-etag", at(), ask("GET", if_none_match=f'"x", W/{STATE.decode()}'), says(200, b"state"), NOT_AGAIN),

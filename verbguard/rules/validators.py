@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verbguard.conditions import IF_NONE_MATCH, date_of, tags_of
-from verbguard.derived import strong_tag, tag_of_content
+from verbguard.derived import REPRESENTATION, strong_tag, tag_of_content, too_soon
 from verbguard.http import CONTENT_FIELDS, Request, Response, without
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
@@ -96,6 +96,10 @@ def _derives(policy: Policy) -> bool:
     return policy.preconditions == "derive"
 
 
+def _weak(tag: str) -> bytes:
+    return b"W/" + tag.encode("latin-1")
+
+
 # "The server generating a 304 response MUST generate any of the following header fields that would have been sent in a 200
 # (OK)", RFC 9110 15.4.5; those stay away that describe a content which is not sent.
 _OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"etag"}
@@ -107,7 +111,7 @@ _OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"et
     cites="RFC 9110 8.8.3, 13.1.2",
     when=When.CONTENT,
     methods={"GET", "HEAD"},
-    statuses={200},
+    statuses=REPRESENTATION,
     content=Content.WHOLE,
     default=Action.OFF,
     opt=Action.REPAIR,
@@ -117,18 +121,23 @@ _OF_THE_CONTENT = CONTENT_FIELDS | {b"transfer-encoding", b"last-modified", b"et
     risk="none",
 )
 def derived_etag(request: Request, response: Answer, target: Target) -> Finding | None:
-    """A 200 to GET or HEAD without a strong ETag, on a route with `preconditions="derive"`.
+    """A 200 or 203 to GET or HEAD without a strong ETag, on a route with `preconditions="derive"`.
 
     Why it matters: without an ETag a client can neither say which state it wants to replace nor ask whether there is another.
     What the guard does: it adds a strong ETag, a digest of the content, and takes a weak one away, which If-Match could never
     match. If-None-Match that names it gets 304. For this the content is held until it is complete, up to `max_response`;
-    what is larger, and event streams, pass as they come and without one. A strong ETag of the application stays.
+    what is larger, and event streams, pass as they come and without one. A strong ETag of the application stays, unless
+    Last-Modified is less than two seconds before Date: file servers make theirs of a second and a length, and the next state
+    may have the same. Where there is no digest to put in its place, it becomes weak.
     How to fix it: a version column is cheaper: `response.headers["ETag"]` in FastAPI, `response.set_etag(...)` in Flask.
     When to switch it off: leave `preconditions` out where content differs each time it is read.
     """
     own = strong_tag(response.headers)
     if own is None and response.body is None:
-        return None
+        fresh = too_soon(response.headers)
+        if fresh is None:
+            return None
+        return Finding("The next state may have this ETag too; it becomes weak.", drop=_ETAG, add=[(b"etag", _weak(fresh))])
     tag = (own or tag_of_content(response.body or b"")).encode("latin-1")
     asked = request.get(IF_NONE_MATCH)
     if asked is not None:
