@@ -428,7 +428,7 @@ _ROWS = [
         "gateway",
         "RFC 9110 15.6.3, 15.6.5",
         "gateway",
-        "502 where the service was not reached or gave no valid answer, 504 where it took too long; both say which.",
+        "A service that was not reached or gave no valid answer is 502, one that took too long 504; both say which.",
     ),
     Unseen(
         "no-reject-after-effect",
