@@ -397,7 +397,7 @@ _ROWS = [
         "gateway",
         "RFC 9110 15.2",
         "gateway",
-        "Interim answers end at the gateway: no ASGI server sends them on, and its client does not show them.",
+        "A 103 passes where the server takes it (hypercorn, to HTTP/2); other interim answers end at the gateway.",
     ),
     Unseen(
         "retry-idempotent-only",
