@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from verbguard.errors import ConfigError
@@ -212,6 +213,7 @@ class _Passing:
         """An answer of the gateway's own. A guard that holds a claim learns whether the request can have run."""
         self.scope["verbguard.unanswered"] = status  # who counts what the service owes looks for it
         answer = problem(_RULE, title, status, detail)
+        await self._hinted()
         if self.told is not None:
             await self.told
         elif self.claim is None:
@@ -236,7 +238,8 @@ class _Passing:
     async def _say_hint(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        await self.send(message)
+        with suppress(OSError):  # whether the client is there is seen when the answer is sent
+            await self.send(message)
 
     async def _hinted(self) -> None:
         """The answer comes behind all hints."""
@@ -294,8 +297,9 @@ class _Passing:
         """Nobody has to look any longer."""
         if self.look is not None:
             self.look.cancel()
-        if self.watch is not None:
-            self.watch.cancel()
+        for task in (self.watch, self.hinting):
+            if task is not None:
+                task.cancel()
 
 
 def target_of(scope: Scope) -> bytes:
