@@ -30,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LATE = 504, "The service has not answered in time", "What became of the request is not known."
 
 LARGEST_HEAD = 128 << 10  # bytes of a request's fields: twice what h11 and hypercorn take, and httptools takes any number
+LINGER = 5.0  # seconds in which a client may finish what is not wanted any more, as the usual servers give it
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
@@ -262,16 +263,18 @@ class _Passing:
         bodiless = self.scope["method"] == "HEAD" or answer.status in (204, 304)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
-            more = not bodiless
+            piece, more = b"", not bodiless
             while more:
                 piece = await answer.read()
                 more = bool(piece) and not answer.ended()
                 if more:
                     await self.send({"type": "http.response.body", "body": piece, "more_body": True})
-                else:
-                    await self.send({"type": "http.response.body", "body": piece, "more_body": False})
-            if bodiless:
-                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            if content is not None and content.coming:
+                await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+                answer.close()
+                await content.spend(LINGER)
+                piece = b""
+            await self.send({"type": "http.response.body", "body": piece, "more_body": False})
         except Truncated as error:
             # The server cuts the connection of an app that leaves in the middle: the client must not take this for all.
             logger.warning("verbguard: the service at %s: %s", self.gateway.upstream, error)
