@@ -135,6 +135,7 @@ class AiohttpUpstream:
             raise Forbidden(str(error)) from error
         finally:
             patience.end()
+        _judge_codings(found)
         return _Answer(found)
 
     async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> _Socket:
@@ -164,6 +165,14 @@ class AiohttpUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _judge_codings(found: aiohttp.ClientResponse) -> None:
+    """Raises Malformed for content in a coding of the connection that cannot be taken off (RFC 9112 6.1, 7)."""
+    codings = found.headers.getall("Transfer-Encoding", None)
+    if codings is not None and [coding.strip().lower() for coding in codings] != ["chunked"]:
+        found.close()
+        raise Malformed(f"Transfer-Encoding: {', '.join(codings)!r}: no coding but chunked was asked for")
 
 
 def _fields(headers: Headers, encoding: str = "utf-8") -> CIMultiDict[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ __all__ = ["Names"]
 
 _REFERENCES = frozenset([b"location", b"content-location"])
 _DAV = frozenset([b"destination", b"if"])
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _SAYING = frozenset([201, 202, 300, 301, 302, 303, 307, 308])
 
 
@@ -52,19 +54,23 @@ class Names:
 
     def told(self, value: bytes) -> bytes:
         """A reference that may name the service, as clients can follow it; any other as it is."""
-        rest = _below(value, {self.upstream})
+        whole = self.scheme + b":" + value if value.startswith(b"//") else value
+        rest = _below(whole, {self.upstream})
         if rest is None:
             return value
         if not rest.startswith("/"):
             rest = "/" + rest
-        if not self.public and rest.startswith("//"):
-            rest = "/." + rest  # a path that begins like an authority would name another host (RFC 3986 4.2)
+        if not self.public and rest.startswith(("//", "/\\")):
+            # A path that begins like an authority would name another host (RFC 3986 4.2); for browsers `\` is a slash.
+            rest = "/." + rest
         return (self.public + rest).encode("latin-1")
 
 
 def _below(value: bytes, origins: Container[Origin | None]) -> str | None:
     """What follows the origin of a URL that has one of these; None for any other reference."""
     url = value.decode("latin-1")
+    if _BLANK.search(url):
+        return None  # browsers leave some of these out and read another URL
     if origin_of(url) not in origins:
         return None
     parts = urlsplit(url)
