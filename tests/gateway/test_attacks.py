@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import pytest
 
 from gateway.client import ask, chunked, said
 from gateway.stage import Gate
-from gateway.upstream import Talk
+from gateway.upstream import Hangup, Talk
 
 CHUNKED = said("200 OK", "Transfer-Encoding: chunked")
 
@@ -193,3 +195,66 @@ def test_a_redirection_does_not_become_another_host(gate: Gate, name: str) -> No
     with gate.connect() as connection:
         answer = connection.send(ask("GET /x", f"X-Case: {part.name}")).answer()
     assert answer.get("location") == here
+
+
+def test_an_answer_that_is_too_long_to_keep_is_not_shielded(gate: Gate) -> None:
+    """A client with a key that leaves an endless answer does not hold a connection to the service; the retry runs nothing."""
+
+    def script(talk: Talk) -> None:
+        talk.read()
+        talk.send(CHUNKED)
+        piece = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        try:
+            talk.send(piece)
+            talk.pause()
+            while True:
+                talk.send(piece)
+                sleep(0.02)  # so that the client's end is noticed before the answer is too long
+        except Hangup:
+            talk.part.left.set()
+            raise
+
+    part = gate.plays(script)
+    sent = ask("POST /x", f"X-Case: {part.name}", f'Idempotency-Key: "long-{part.name}"', content=b"{}")
+    with gate.connect() as connection:
+        assert connection.send(sent).head().status == 200
+        part.wait(part.reached)
+    part.opened.set()
+    part.wait(part.left)
+    answer = gate.once_settled(sent)
+    assert (answer.status, len(part.seen)) == (409, 1), answer
+
+
+@pytest.mark.parametrize("scheme", ["NTLM", "Negotiate", "negotiate"])
+def test_a_connection_that_stands_for_a_person_is_nobody_elses(gate: Gate, scheme: str) -> None:
+    """Some services take every later request on a connection for that of who has signed in on it."""
+    part = gate.plays(said("200 OK", content=b"fine"))
+    with gate.connect() as connection:
+        signed = ask("GET /x", f"X-Case: {part.name}", f"Authorization: {scheme} TlRMTVNTUAAB")
+        assert connection.send(signed).answer().status == 200
+    with gate.connect() as connection:
+        assert connection.send(ask("GET /x", f"X-Case: {part.name}")).answer().status == 200
+    first, second = part.seen
+    assert first.get("authorization") == f"{scheme} TlRMTVNTUAAB"
+    assert first.connection != second.connection
+
+
+def test_a_client_that_leaves_an_early_answer(gate: Gate) -> None:
+    """Its upload has not ended, and the answer has no end: nothing of it goes on."""
+
+    def script(talk: Talk) -> None:
+        talk.send(CHUNKED)
+        try:
+            while True:
+                talk.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                talk.part.reached.set()
+        except Hangup:
+            talk.part.left.set()
+            raise
+
+    part = gate.plays(script)
+    with gate.connect() as connection:
+        connection.send(ask("POST /x", f"X-Case: {part.name}", "Content-Length: 100000", content=b"abc"))
+        assert connection.head().status == 200
+        part.wait(part.reached)
+    part.wait(part.left)
