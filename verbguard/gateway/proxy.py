@@ -14,7 +14,7 @@ from verbguard.gateway.naming import Names
 from verbguard.gateway.table import GatewayTable, origin
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, problem, quoted_path, reason
+from verbguard.http import Headers, Response, header, problem, quoted_path, reason
 from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
@@ -143,7 +143,7 @@ class Gateway:
         if head.hops and scope.get("method") in _COUNTED:
             left = b"max-forwards", b"%d" % (head.hops - 1)
             found = [left if name == b"max-forwards" else (name, value) for name, value in found]
-        return self.names.inward(found, head.host)
+        return self.names.inward(found, head.host, mount_of(scope))
 
 
 class _Passing:
@@ -255,7 +255,11 @@ class _Passing:
         """The answer, piece by piece: the next is read when the last has been taken."""
         http1 = self.scope.get("http_version", "1.1") in _ON_HTTP1
         headers = answered(answer.status, answer.headers, self.scope["method"], http1)
-        headers = self.gateway.names.outward(answer.status, headers)
+        if mount := mount_of(self.scope):
+            host = header(self.scope["headers"], b"host")
+            headers = self.gateway.names.outward(answer.status, headers, host, mount)
+        else:
+            headers = self.gateway.names.outward(answer.status, headers)
         content = self.content
         if content is not None and not content.whole and http1:
             headers.append((b"connection", b"close"))  # what the client still sends is not the next request
@@ -301,11 +305,17 @@ class _Passing:
             self.watch.cancel()
 
 
+def mount_of(scope: Scope) -> str:
+    """The path below which clients find the service, as it stands in a URL."""
+    prefix = scope.get("root_path")
+    return quoted_path(prefix.rstrip("/")) if prefix else ""
+
+
 def target_of(scope: Scope) -> bytes:
     """The path below the mount and the query, as the client wrote them."""
     path = scope.get("raw_path") or quoted_path(scope["path"]).encode("ascii")
     path = path.partition(b"?")[0]
-    prefix = quoted_path(scope.get("root_path", "")).encode("ascii")
+    prefix = mount_of(scope).encode("ascii")
     if prefix and (path == prefix or path.startswith(prefix + b"/")):
         path = path[len(prefix) :] or b"/"
     query = scope.get("query_string", b"")
