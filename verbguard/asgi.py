@@ -663,6 +663,8 @@ class _Serving(Serving):
                 return await self._content(message)
             if message.get("more_body", False):
                 self.passed(message.get("body", b""), True)
+                if self._unshielded is not None and not self.storable:
+                    self._release_shield()
             else:
                 self.passed(message.get("body", b""), False)
                 if (later := self.commit()) is not None:
@@ -743,6 +745,8 @@ class _Serving(Serving):
         out = self.passed(piece, more)
         if self.replaced is not None:
             return await self._replace(self.replaced)
+        if self._unshielded is not None and not self.storable:
+            self._release_shield()
         if self.holding is not Content.NONE:
             return None
         if self._message is not None:

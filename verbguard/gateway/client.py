@@ -29,6 +29,10 @@ LARGEST_MESSAGE = 16 << 20  # bytes of a WebSocket message, as uvicorn takes the
 LARGEST_FIELD = 64 << 10  # bytes of a status line or of a field
 MOST_FIELDS = 1_000
 
+# Schemes by which a service takes all that follows on a connection for the same person's, against RFC 9110 3.3: such a
+# connection is nobody else's. NTLM needs several requests on one, and fails here; Negotiate with Kerberos needs one.
+_BY_CONNECTION = ("ntlm", "negotiate")
+
 _OF_THE_CLIENT = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -134,6 +138,7 @@ class AiohttpUpstream:
             raise Forbidden(str(error)) from error
         finally:
             patience.end()
+        _judge_codings(found)
         return _Answer(found)
 
     async def connect(self, target: bytes, headers: Headers, subprotocols: Sequence[str]) -> _Socket:
@@ -165,6 +170,14 @@ class AiohttpUpstream:
             await session.close()
 
 
+def _judge_codings(found: aiohttp.ClientResponse) -> None:
+    """Raises Malformed for content in a coding of the connection that cannot be taken off (RFC 9112 6.1, 7)."""
+    codings = found.headers.getall("Transfer-Encoding", None)
+    if codings is not None and [coding.strip().lower() for coding in codings] != ["chunked"]:
+        found.close()
+        raise Malformed(f"Transfer-Encoding: {', '.join(codings)!r}: no coding but chunked was asked for")
+
+
 def _fields(headers: Headers, encoding: str = "utf-8") -> CIMultiDict[str]:
     """The field lines as aiohttp takes them."""
     fields: CIMultiDict[str] = CIMultiDict()
@@ -178,6 +191,7 @@ class _Patience:
 
     limit: asyncio.Timeout
     _handle: asyncio.TimerHandle | None = None
+    _over = False
 
     def __init__(self, timeout: float, overdue: Callable[[], float] | None) -> None:
         self.timeout = timeout
@@ -186,10 +200,13 @@ class _Patience:
 
     def begin(self, more: float = 0.0) -> None:
         """All is sent, or will be when a connection is there, which takes `more` seconds at most."""
+        if self._over:  # some answer before they have all of the content
+            return
         self._handle = self._loop.call_later(self.timeout + more, self._late)
 
     def end(self) -> None:
         """The head is there, or will not come."""
+        self._over = True
         if self._handle is not None:
             self._handle.cancel()
 
@@ -217,6 +234,8 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> Any:
         """Send the head, and begin with the content."""
+        if self.headers.get("Authorization", "")[:9].lower().startswith(_BY_CONNECTION):
+            conn.protocol.force_close()
         if self.headers.pop(_AS_OCTETS, None) is not None:
             send_octets(conn)
         if (hints := _HINTS.get()) is not None:

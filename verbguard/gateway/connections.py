@@ -2,7 +2,7 @@
 
 - Interim answers end: a service that sends them for ever gives no answer (RFC 9110 15.2).
 - What follows a complete answer is no part of it, and does not spoil it; the connection is not used again (RFC 9112 6.3).
-  Nor is it where content may come late: after HEAD, which old scripts take for GET, and after a 204 that announces some.
+  Nor is it where content may come late: after HEAD, which old scripts take for GET, and after a 204 or 304 that announces some.
 - What comes while nobody has asked is no answer to the next request.
 - A head may hold any bytes, as HTTP allows, where aiohttp writes UTF-8 only (RFC 9110 5.5).
 """
@@ -53,7 +53,7 @@ class _Connection(ResponseHandler):
         message, content = data
         if not 100 <= message.code < 200 or message.code == 101:
             self._answer = content
-            if self._skip_payload or (message.code == 204 and _announced(message)):
+            if self._skip_payload or (message.code in (204, 304) and _announced(message)):
                 self.force_close()
         else:
             self._interim += 1
@@ -64,6 +64,13 @@ class _Connection(ResponseHandler):
             if message.code == 103 and self.hints is not None:
                 self.hints([value for name, value in message.raw_headers if name.lower() == b"link"])
         super().feed_data(data, size)
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """The connection is at fault, and so is an answer that still comes: the parser forgets it, and it would never end."""
+        answer = self._answer
+        if answer is not None and not answer.is_eof() and answer.exception() is None:
+            answer.set_exception(aiohttp.ClientPayloadError(str(exc)))
+        super().set_exception(exc, *cause)
 
     def data_received(self, data: bytes) -> None:
         """Bytes are here. A head is looked at by itself, so that what is wrong behind it does not take it away."""

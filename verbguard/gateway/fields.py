@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import product
 from urllib.parse import urlsplit
 
 from verbguard.http import HOP_BY_HOP, Headers, header
+from verbguard.rules.methods import OVERRIDE_FIELDS
 
 __all__ = ["Origin", "answered", "authority", "forwarded", "origin_of"]
 
-# What a gateway writes itself, or answers for, beside the fields of the connection.
-_OWN_REQUEST = HOP_BY_HOP | {b"host", b"proxy-authorization"}
+
+def _underscored(names: Iterable[bytes]) -> frozenset[bytes]:
+    """The other spellings that CGI and WSGI take for these names: in their environment `-` and `_` are one."""
+    found = set()
+    for name in names:
+        first, *parts = name.split(b"-")
+        for marks in product((b"-", b"_"), repeat=len(parts)):
+            found.add(first + b"".join(mark + part for mark, part in zip(marks, parts, strict=True)))
+    return frozenset(name for name in found if b"_" in name)
+
+
 _FORWARDED = frozenset([b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"])
-# Spellings of the same that some services believe: nobody writes them here, so a stranger's are dropped.
-_CLAIMED = _FORWARDED | {b"x-real-ip", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl"}
+# Spellings of the same that some services believe: nobody writes them here, so a stranger's are dropped. Some name the client,
+# and two the target: IIS and PHP's frameworks serve the path that they say instead of the one in the request line.
+_CLAIMED = _FORWARDED | {
+    *(b"x-real-ip", b"x-client-ip", b"true-client-ip", b"x-cluster-client-ip"),
+    *(b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-server"),
+    *(b"x-original-url", b"x-rewrite-url"),
+}
+# What a gateway writes itself, or answers for, beside the fields of the connection. `Proxy` is no field: CGI makes
+# HTTP_PROXY of it, by which many libraries choose the proxy of their own requests (CVE-2016-5385).
+_OWN_REQUEST = HOP_BY_HOP | {b"host", b"proxy-authorization", b"proxy"}
+# Nobody spells these so who means no harm, and the service would read them as what was judged or dropped here.
+_OWN_REQUEST |= _underscored(
+    {*_OWN_REQUEST, *_CLAIMED, *OVERRIDE_FIELDS, b"content-length", b"content-type", b"idempotency-key"}
+)
 # A field of the message that a connection option must not take away.
 _KEPT = frozenset([b"content-length", b"content-type", b"host", b"via", *_FORWARDED])
+
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 PSEUDONYM = b"verbguard"  # in Via: a name instead of a host that nobody outside has to know (RFC 9110 7.6.3)
 
@@ -113,6 +139,9 @@ def _append(headers: Headers, name: bytes, value: bytes) -> None:
 def answered(status: int, headers: Iterable[tuple[bytes, bytes]], method: str = "GET", http1: bool = True) -> Headers:
     """The fields of an answer as the client's connection may have them: names in lower case, in their order."""
     plain = [(_LOWER[name], value) for name, value in headers]
+    if _CONTROLS.search(b"".join([value for _, value in plain])):
+        # "replace each of those characters with SP", RFC 9110 5.5; servers fail on some of them, and the answer would be lost
+        plain = [(name, _CONTROLS.sub(b" ", value).strip(b" \t")) for name, value in plain]
     dropped = HOP_BY_HOP
     if options := _options(plain):
         dropped = dropped | options

@@ -10,12 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from verbguard.errors import ConfigError
-from verbguard.gateway.fields import answered, forwarded, origin_of
+from verbguard.gateway.fields import PSEUDONYM, answered, forwarded, origin_of
 from verbguard.gateway.naming import Names
 from verbguard.gateway.table import GatewayTable, origin
 from verbguard.gateway.upstream import Answer, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached, Upstream
 from verbguard.gateway.websockets import hand_over
-from verbguard.http import Headers, Response, problem, quoted_path, reason
+from verbguard.http import Headers, Response, header, problem, quoted_path, reason
 from verbguard.rules.methods import HOSTS
 
 __all__ = ["Gateway"]
@@ -36,6 +36,8 @@ LOOK = 0.05  # seconds until somebody looks whether the client is still there: m
 _RULE = "gateway-502-504"
 _COUNTED = ("OPTIONS", "TRACE")  # RFC 9110 7.6.2
 _ON_HTTP1 = ("1.1", "1.0")
+_VERSIONS = (*_ON_HTTP1, "2", "3")
+MOST_PASSES = 8  # times that one request comes by a gateway of this kind: nobody has so many in a row
 
 
 class Gateway:
@@ -91,8 +93,9 @@ class Gateway:
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket":
-            fields = self._fields(scope, _Head(scope["headers"]))
-            await hand_over(self.client, scope, receive, send, target_of(scope), fields)
+            head = _Head(scope["headers"])
+            refusal = _refused("GET", scope, head)
+            await hand_over(self.client, scope, receive, send, target_of(scope), self._fields(scope, head), refusal)
         else:
             raise NotImplementedError(f"a gateway has no answer to {kind!r}")
 
@@ -139,10 +142,10 @@ class Gateway:
             trusted=self.trusted,
         )
         found.insert(0, (b"host", self.names.host_for(head.host)))
-        if head.hops and scope["method"] in _COUNTED:
+        if head.hops and scope.get("method") in _COUNTED:
             left = b"max-forwards", b"%d" % (head.hops - 1)
             found = [left if name == b"max-forwards" else (name, value) for name, value in found]
-        return self.names.inward(found, head.host)
+        return self.names.inward(found, head.host, mount_of(scope))
 
 
 class _Passing:
@@ -256,7 +259,11 @@ class _Passing:
         """The answer, piece by piece: the next is read when the last has been taken."""
         http1 = self.scope.get("http_version", "1.1") in _ON_HTTP1
         headers = answered(answer.status, answer.headers, self.scope["method"], http1)
-        headers = self.gateway.names.outward(answer.status, headers)
+        if mount := mount_of(self.scope):
+            host = header(self.scope["headers"], b"host")
+            headers = self.gateway.names.outward(answer.status, headers, host, mount)
+        else:
+            headers = self.gateway.names.outward(answer.status, headers)
         content = self.content
         if content is not None and not content.whole and http1:
             headers.append((b"connection", b"close"))  # what the client still sends is not the next request
@@ -305,11 +312,17 @@ class _Passing:
                 task.cancel()
 
 
+def mount_of(scope: Scope) -> str:
+    """The path below which clients find the service, as it stands in a URL."""
+    prefix = scope.get("root_path")
+    return quoted_path(prefix.rstrip("/")) if prefix else ""
+
+
 def target_of(scope: Scope) -> bytes:
     """The path below the mount and the query, as the client wrote them."""
     path = scope.get("raw_path") or quoted_path(scope["path"]).encode("ascii")
     path = path.partition(b"?")[0]
-    prefix = quoted_path(scope.get("root_path", "")).encode("ascii")
+    prefix = mount_of(scope).encode("ascii")
     if prefix and (path == prefix or path.startswith(prefix + b"/")):
         path = path[len(prefix) :] or b"/"
     query = scope.get("query_string", b"")
@@ -318,25 +331,36 @@ def target_of(scope: Scope) -> bytes:
 
 def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     """What no gateway of this kind forwards, whether a guard stands in front of it or not."""
-    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
-    if scope.get("http_version", "1.1")[:1] == "0":
-        return _unserved(505, "HTTP/0.9 is not served.", [])  # RFC 9110 15.6.6; httptools takes it for a request like any other
+    version = scope.get("http_version", "1.1")
+    closing = [(b"connection", b"close")] if version in _ON_HTTP1 else []
+    if version not in _VERSIONS:
+        # RFC 9110 15.6.6; httptools takes HTTP/0.9 for a request like any other, and h11 whatever the request line says
+        return _unserved(505, f"HTTP/{version} is not served.", [])
+    if head.passes >= MOST_PASSES:
+        # RFC 9110 7.6: nobody forwards a message to itself "unless it is protected from an infinite request loop"
+        return _unserved(508, "The service behind this gateway leads back to it: Via shows it.", closing)
     if head.size > LARGEST_HEAD:
         return _unserved(431, f"The fields of a request hold at most {LARGEST_HEAD} bytes.", closing)  # RFC 6585 5
     if method == "CONNECT":
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
         return problem("method-case-sensitive", "Methods are case-sensitive", 501, "This gateway knows only upper case.")
-    if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
+    if head.hosts != 1 and (head.hosts or version == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
         detail = "Host is missing." if not head.hosts else "Host is repeated, or no host."
         return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
-    if head.coded and head.length is not None:
-        detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
+    if head.coded and (head.length is not None or version == "1.0"):
+        # RFC 9112 6.1: HTTP/1.0 has no codings, and who put the field there may not be who frames the content
+        other = "Content-Length" if head.length is not None else "HTTP/1.0"
+        detail = f"{other} beside Transfer-Encoding: nobody can tell where the content ends."
         return problem("framing-cl-te", "Two framing fields", 400, detail, closing)
     if head.coded and not head.chunked:
         # "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501",
         # RFC 9112 6.1. What a server has decoded is passed on as chunked, and would lose the other coding.
         return problem("framing-cl-te", "A transfer coding that is not known", 501, "This gateway knows only chunked.", closing)
+    if scope["path"] != "*" and (not (target := target_of(scope)).startswith(b"/") or b"#" in target):
+        # What a service makes of these nobody knows, so nobody can judge them for it: `@other.example` behind its own name is
+        # another host, and what follows a `#` may be left out (RFC 9112 3.2, RFC 9110 4.2.5).
+        return _unserved(400, "A target begins with a slash, and has no fragment.", closing)
     if scope["path"] == "*":
         # The question is about the server that the client is connected with, which is this one.
         return Response(204, [(b"allow", b"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")])
@@ -357,7 +381,7 @@ def _unserved(status: int, detail: str, further: Headers) -> Response:
 class _Head:
     """What the fields of a request say of its connection and its content."""
 
-    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length", "size")
+    __slots__ = ("chunked", "coded", "expects", "hops", "host", "hosts", "length", "passes", "size")
 
     def __init__(self, headers: Headers) -> None:
         self.host: bytes | None = None
@@ -366,6 +390,7 @@ class _Head:
         self.hops: int | None = None  # what Max-Forwards says
         self.coded = self.chunked = self.expects = False
         self.size = 0
+        self.passes = 0  # how often Via names a gateway of this kind
         for name, value in headers:
             self.size += len(name) + len(value)
             if name == b"host":
@@ -378,6 +403,8 @@ class _Head:
                 self.coded = True
             elif name == b"expect":
                 self.expects = value.lower() == b"100-continue"
+            elif name == b"via":
+                self.passes += value.count(PSEUDONYM)
             elif name == b"max-forwards" and value.isdigit() and len(value) < 10:
                 self.hops = int(value)
 

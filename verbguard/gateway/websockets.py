@@ -29,9 +29,15 @@ async def hand_over(
     send: Send,
     target: bytes,
     fields: Headers,
+    refusal: Response | None = None,
 ) -> None:
-    """Connect to the service, and pass messages until one side closes; then the other hears the same code."""
+    """Connect to the service, and pass messages until one side closes; then the other hears the same code.
+
+    With a `refusal` the service is not asked at all.
+    """
     await receive()  # websocket.connect
+    if refusal is not None:
+        return await _refuse(scope, send, refusal)
     fields = [pair for pair in fields if pair[0] not in _HANDSHAKE]
     try:
         socket = await client.connect(target, fields, scope.get("subprotocols", []))
