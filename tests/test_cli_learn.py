@@ -128,8 +128,8 @@ MISTAKES = [  # arguments, exit status, what is said
     (["--har", "a.har", "--origin", "https://shop.exmple"], 2, "did you mean 'https://shop.example'?"),
     (["--har", "a.har", "--sure", "2"], 2, "0<=x<=1"),
     (["--listen", "8001"], 2, "name it with --upstream"),
-    (["--listen", "here", "--upstream", "http://127.0.0.1:1"], 2, "a port, or host:port"),
-    (["--listen", "99999", "--upstream", "http://127.0.0.1:1"], 2, "a port, or host:port"),
+    (["--listen", "here", "--upstream", "http://127.0.0.1:1"], 2, "is no [HOST:]PORT, such as 9090"),
+    (["--listen", "99999", "--upstream", "http://127.0.0.1:1"], 2, "is no [HOST:]PORT, such as 9090"),
     (["--listen", "0", "--upstream", "ftp://127.0.0.1"], 2, "upstream = 'ftp://127.0.0.1'"),
     (["--listen", "0", "--upstream", "http://127.0.0.1:1", "--requests", "0"], 2, "x>=1"),
 ]

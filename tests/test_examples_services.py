@@ -5,13 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from programs import needs
-from started import GATEWAY, PATIENCE, Service, serving
+from started import GATEWAY, PATIENCE, ROOT, Service, serving
 
 # ------------------------------------------------------------------------------------------------- nginx's DAV module
 FOLDER = {"GET", "HEAD", "OPTIONS", "DELETE", "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "UNLOCK"}
@@ -193,6 +197,57 @@ def test_propfind_is_passed_on_as_it_is(dav: Service, root: Path) -> None:
     assert dav.ask("PUT", "/found/a.txt", "a").replayed
 
 
+@pytest.fixture(scope="module")
+def unverified(dav: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A second gateway in front of the same nginx, which never looks whether a file is as it was."""
+    config = tmp_path_factory.mktemp("config") / "verbguard.toml"
+    lines = (ROOT / "examples" / "nginx_dav" / "verbguard.toml").read_text("utf-8").splitlines()
+    config.write_text("\n".join(line for line in lines if not line.startswith(("preconditions", "replay"))), "utf-8")
+    upstream = f"--upstream=http://127.0.0.1:{dav.upstream}"
+    with serving("verbguard", "serve", upstream, f"--config={config}", "--port=0", until=GATEWAY) as service:
+        yield service
+
+
+NAMES = ("/walk/x.txt", "/walk/d/x.txt", "/walk/e/x.txt")
+FOLDERS = ("/walk/d/", "/walk/e/")
+
+
+def spelled(dav: Service, path: str, chance: random.Random) -> str:
+    """A Destination in one of the ways in which clients write it."""
+    odd = path.replace("x", "%78") if chance.random() < 0.3 else path
+    return odd if chance.random() < 0.3 else f"http://127.0.0.1:{dav.port}{odd}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_a_put_that_succeeds_is_there(unverified: Service, root: Path, seed: int) -> None:
+    """Files and folders are written, moved, copied and removed at random; after each 2xx to a PUT the file is what was sent.
+
+    That nothing old is repeated rests on what the gateway knows of the requests.
+    """
+    dav, chance = unverified, random.Random(seed)
+    dav.ask("DELETE", "/walk/")
+    assert dav.ask("MKCOL", "/walk/").status == 201
+    replayed = 0
+    for _ in range(250):
+        what = chance.choice(("PUT", "PUT", "PUT", "DELETE", "MOVE", "COPY", "MKCOL", "MKCOL", "folder", "folder"))
+        name = chance.choice(NAMES)
+        if what == "PUT":
+            text = chance.choice(("one", "two"))
+            answer = dav.ask("PUT", name, text)
+            replayed += answer.replayed
+            if answer.status < 300:
+                file = root / name[1:]
+                assert file.exists() and file.read_text() == text, answer
+        elif what in ("MOVE", "COPY"):
+            dav.ask(what, name, destination=spelled(dav, chance.choice(NAMES), chance))
+        elif what == "folder":
+            source, target = chance.sample(FOLDERS, 2)
+            dav.ask(chance.choice(("MOVE", "COPY")), source, destination=spelled(dav, target, chance))
+        else:
+            dav.ask(what, name if what == "DELETE" and chance.random() < 0.7 else chance.choice(FOLDERS))
+    assert replayed  # or nothing was tried
+
+
 # -------------------------------------------------------------------------------------------------------- json-server
 POST = {"title": "On PUT", "author": "bob"}
 CHANGED = {"title": "On PUT, again", "author": "bob"}
@@ -313,3 +368,40 @@ def test_a_connection_lasts(blog: Service) -> None:
         assert statuses == [405, 200, 200, 200, 404]
     finally:
         connection.close()
+
+
+# --------------------------------------------------------------------------------------------- one command for both
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_the_end_of_the_command_is_the_end_of_both(tmp_path: Path) -> None:
+    """A signal to the command ends the gateway, and then the service."""
+    command = ("examples.wsgi_service", "--port=0", "--upstream-port=0")
+    with serving(*command, until=GATEWAY, PARTS_DB=str(tmp_path / "parts.db")) as service:
+        assert listens(service.port) and listens(service.upstream)
+    assert not listens(service.port) and not listens(service.upstream)
+
+
+def test_a_gateway_that_cannot_listen_leaves_no_service_behind(tmp_path: Path) -> None:
+    """The command ends with an error that says why, and the service with it."""
+    said = tmp_path / "said"  # a file: a pipe would be held open by what is left behind
+    with socket.create_server(("127.0.0.1", 0)) as taken, said.open("wb") as output:
+        port = taken.getsockname()[1]
+        ran = subprocess.run(
+            [sys.executable, "-m", "examples.wsgi_service", f"--port={port}", "--upstream-port=0"],
+            cwd=ROOT,
+            env={**os.environ, "PARTS_DB": str(tmp_path / "parts.db")},
+            stdout=output,
+            stderr=output,
+            timeout=PATIENCE,
+        )
+    text = said.read_text("utf-8")
+    assert ran.returncode != 0
+    assert f"port {port}" in text
+    served = re.search(r"Serving on http://127\.0\.0\.1:(\d+)", text)
+    assert served is not None and not listens(int(served[1]))

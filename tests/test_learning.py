@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx2
 import pytest
+from fastapi import FastAPI, HTTPException, Response
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from verbguard import Kind
 from verbguard.asgi import GuardMiddleware
 from verbguard.config import loads
-from verbguard.learning import Exchanged, Proposal, Traffic, propose, seen
+from verbguard.learning import Exchanged, Proposal, Traffic, Witness, propose
 from verbguard.learning.listening import MOST_CONTENT, Recorder
 from verbguard.learning.segments import is_id, split, stem
+from verbguard.plans import Guard
+from verbguard.routers.starlette import StarletteRouter
 
 HOST = (b"host", b"shop.example")
 
@@ -223,6 +230,7 @@ LOCATIONS = [  # what, exchanges, the location at /o
     ("Location and content", creations("/o", "number", location="/o/*"), "/o/{number}"),
     ("Content-Location", creations("/o", "number", content_location="/o/*"), "/o/{number}"),
     ("content that leads to a member", [*creations("/o"), *members("/o")], "/o/{id}"),
+    ("content that leads to a member once", [*creations("/o"), one("GET", "/o/2"), one("GET", "/o/search")], "/o/{id}"),
     ("content that leads nowhere", [*creations("/o"), one("GET", "/o/8"), one("GET", "/o/9")], None),
     ("content that says no id", [*creations("/o", "size"), *members("/o")], None),
     ("content without the id", creations("/o", "nr", location="/o/x*"), None),
@@ -249,6 +257,107 @@ def test_confidence_is_the_rule_of_succession() -> None:
     traffic = Traffic()
     traffic.add(one("PUT", "/me"))
     assert '\nkind = "singleton"' in propose(traffic, 0.5).toml()
+
+
+# ---- against a router's own verdict
+
+
+def shop() -> FastAPI:
+    """Three collections whose members are called in three ways, and what stands beside them."""
+    app = FastAPI()
+    numbers = iter(range(1, 10_000))
+    ids: dict[str, Callable[[], str]] = {
+        "orders": lambda: str(next(numbers)),
+        "users": lambda: str(uuid.UUID(int=next(numbers) << 80)),
+        "teams": lambda: "team-" + "".join(chr(97 + int(digit)) for digit in str(next(numbers))),
+    }
+
+    for name, new in ids.items():
+        offer(app, name, new)
+
+    def nothing() -> None: ...
+
+    app.put("/v1/me")(nothing)
+    app.post("/login")(nothing)
+    return app
+
+
+def offer(app: FastAPI, name: str, new: Callable[[], str]) -> None:
+    """A collection with its members; users are created without Location."""
+    members: set[str] = set()
+
+    def nothing() -> None: ...
+
+    def create(response: Response) -> Any:
+        members.add(id := new())
+        if name != "users":
+            response.headers["Location"] = f"/v1/{name}/{id}"
+        return {"id" if name == "users" else "number": id}
+
+    def find(id: str) -> None:
+        if id not in members:
+            raise HTTPException(404)
+
+    app.post(f"/v1/{name}", status_code=201)(create)
+    app.get(f"/v1/{name}")(nothing)
+    app.get(f"/v1/{name}/search")(nothing)
+    app.get(f"/v1/{name}/{{id}}")(find)
+    app.put(f"/v1/{name}/{{id}}")(find)
+    app.post(f"/v1/{name}/{{id}}/archive")(find)
+
+
+async def used(app: Any, traffic: Traffic, times: int, chance: random.Random) -> None:
+    """Clients that create, read, replace and search, look for what is not there, and a scanner among them."""
+    known: dict[str, list[str]] = {"orders": [], "users": [], "teams": []}
+    recorder = Recorder(app, traffic.add)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=recorder), base_url="http://shop.example") as client:
+        for number in range(times):
+            name = chance.choice(list(known))
+            path = f"/v1/{name}"
+            member = f"{path}/{chance.choice(known[name] or ['0'])}"
+            match chance.randrange(10):
+                case 0 | 1 | 2:
+                    answer = (await client.post(path, json=number)).json()
+                    known[name].append(answer.get("id") or answer["number"])
+                case 3:
+                    await client.get(path)
+                case 4:
+                    await client.get(f"{path}/search?q=x")
+                case 5:
+                    await client.put(member)
+                case 6:
+                    await client.post(f"{member}/archive")
+                case 7:
+                    await client.get(chance.choice([f"/wp/{number}.php", f"{path}/{number}9999"]))
+                case 8:
+                    await client.put("/v1/me")
+                    await client.post("/login")
+                case _:
+                    await client.get(member)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_learned_is_what_the_routes_say(seed: int) -> None:
+    """Of an app that shows its routes, traffic alone teaches the same templates and kinds."""
+    app, traffic = shop(), Traffic()
+    await used(app, traffic, 400, random.Random(seed))
+    config = loads(propose(traffic).toml())
+    guard = Guard()
+    guard.compile(StarletteRouter(app))
+    shown = {template for _, template in guard._kinds}
+    learned_kinds = {path: policy.kind for path, policy in config.policies.items()}
+    for (_, template), (kind, _) in guard._kinds.items():
+        if template.startswith("/v1/") and kind is not Kind.UNKNOWN:
+            assert learned_kinds[template] is kind, template
+    others = {
+        "/v1/me": Kind.SINGLETON,
+        "/login": Kind.ACTION,
+        **{f"/v1/{name}/{{id}}/archive": Kind.ACTION for name in ("orders", "users", "teams")},
+    }
+    assert {path: learned_kinds[path] for path in others} == others
+    assert set(learned_kinds) <= shown
+    locations = {path: policy.location for path, policy in config.policies.items() if policy.location}
+    assert locations == {"/v1/orders": "/v1/orders/{number}", "/v1/users": "/v1/users/{id}", "/v1/teams": "/v1/teams/{number}"}
 
 
 # ---- retries
@@ -303,7 +412,7 @@ def test_no_credential_query_or_content_is_kept_or_said() -> None:
         content=SECRET.encode(), answered=[(b"location", f"/o/7?token={SECRET}".encode()), (b"set-cookie", SECRET.encode())],
         body=json.dumps({"id": 7, "password": SECRET}).encode(),
     )  # fmt: skip
-    remembered = seen(exchange)
+    remembered = Witness().seen(exchange)
     assert SECRET not in repr({name: getattr(remembered, name) for name in remembered.__slots__ if name != "key"})
     assert SECRET not in learned(exchange, exchange, exchange).toml()
     assert remembered.members == {"id": "7"}

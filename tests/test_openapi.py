@@ -91,6 +91,14 @@ TEMPLATES = [  # what, document, template -> methods
         {"/w/a": "GET", "/a": "PUT"}),
     ("a path item by reference", document({"/a": {"$ref": "#/components/pathItems/a"}},
         components={"pathItems": {"a": operations("get")}}), {"/a": "GET"}),
+    ("a reference with an operation beside it", document({"/a": {"$ref": "#/components/pathItems/a", "put": DONE}},
+        components={"pathItems": {"a": operations("get")}}), {"/a": "GET PUT"}),
+    ("a variable that is no part of the path", document({"/a": operations("get")}, servers=[{"url": "{scheme}://{h}:{p}/v1"}]),
+        {"/v1/a": "GET"}),
+    ("a server relative to the document", document({"/a": operations("get")}, servers=[{"url": "../v1/?x"}]), {"/v1/a": "GET"}),
+    ("a variable with too many values", document({"/a": operations("get")}, servers=[
+        {"url": "/{v}", "variables": {"v": {"default": "one", "enum": [str(number) for number in range(99)]}}}]),
+        {"/one/a": "GET"}),
     ("a reference to another path", document({"/a/b": operations("get"), "/c": {"$ref": "#/paths/~1a~1b"}}),
         {"/a/b": "GET", "/c": "GET"}),
     ("webhooks alone", {"openapi": "3.1.0", "info": INFO, "webhooks": {}, "components": {}}, {}),
@@ -215,7 +223,7 @@ WRONG = [  # document, what is said
     (document({"/a": operations("get")}, servers=[{}]), "servers[0] = {}: a server has a url"),
     (document({"/a": operations("get")}, servers=[{"url": "/{v}"}]), "variables has no 'v'"),
     (document({"/a": operations("get")}, servers=[{"url": "/{v}", "variables": {"v": {}}}]), "has a default"),
-    (document({"/a": operations("get")}, servers=[{"url": "http://[::1"}]), "this is no URL"),
+    (document({"/a": operations("get")}, servers=[{"url": "https://h/a%20b"}]), "a path with spaces or braces"),
     (document({"/a": {"additionalOperations": {"A B": {}}}}, "3.2.0"), "'A B' is no method"),
 ]  # fmt: skip
 
@@ -361,6 +369,39 @@ def test_a_location_of_the_file_wins() -> None:
     assert known.joined(tables)["/items/{id}"] == 5, "for config to judge"
 
 
+DEFAULT = """
+openapi = "api.json"
+[default]
+put = "allow"
+methods = ["PURGE"]
+replay = { keep = 60 }
+[policies."/items/{id}"]
+kind = "store"
+"""
+
+
+def test_the_default_policy_holds_where_the_document_speaks(tmp_path: Path) -> None:
+    """What a route without a table gets, it gets with a document too; a table stands in place of it, as ever."""
+    (tmp_path / "api.json").write_text(json.dumps(SHOP))
+    (tmp_path / "verbguard.toml").write_text(DEFAULT)
+    found = load_config(tmp_path / "verbguard.toml")
+    assert found.default is not None
+    items, item = found.policies["/items"], found.policies["/items/{id}"]
+    assert (items.put, items.methods, items.replay) == ("allow", {"GET", "POST", "PURGE"}, verbguard.Replay(keep=60))
+    assert (item.put, item.methods, item.replay) == ("refuse", {"GET", "DELETE"}, verbguard.Replay())
+    assert found.openapi is not None
+    assert found.openapi.policies(found.default)["/items"] == items
+
+
+@pytest.mark.parametrize("value", ['"GET"', "5", "[5]", "[[]]"])
+def test_methods_that_are_none_are_told(tmp_path: Path, value: str) -> None:
+    """Joined with a document or not, a wrong field is named by the file and the table."""
+    (tmp_path / "api.json").write_text(json.dumps(SHOP))
+    (tmp_path / "verbguard.toml").write_text(f'openapi = "api.json"\n[policies."/items"]\nmethods = {value}\n')
+    with pytest.raises(ConfigError, match=r"verbguard\.toml.*'/items'.*methods"):
+        load_config(tmp_path / "verbguard.toml")
+
+
 def test_put_on_a_documented_collection(caplog: pytest.LogCaptureFixture) -> None:
     """It is refused as asked, and start-up names the word that allows it."""
     value = document({"/items": operations("get", "put"), "/items/{id}": ITEM})
@@ -411,6 +452,19 @@ def test_a_service_is_guarded_by_what_its_document_tells(folder: Path) -> None:
             assert (ran.status, content) == (200, f"{method} {path} ran".encode())
         first, second = (ask(service, "PUT", "/v1/items/7", b"x")[0] for _ in range(2))
         assert (first.headers["Idempotent-Replayed"], second.headers["Idempotent-Replayed"]) == (None, "true")
+
+
+def test_the_gateway_knows_what_a_document_tells(folder: Path) -> None:
+    """The same in front of a service over HTTP: `verbguard serve --upstream`."""
+    with served("service:application", "--profile", "observe", cwd=folder) as service:
+        upstream = f"http://127.0.0.1:{service.port}"
+        with served("--upstream", upstream, "--openapi", "api.yaml", cwd=folder) as gateway:
+            refused, content = ask(gateway, "PUT", "/v1/items", b"[]")
+            assert (refused.status, json.loads(content)["rule"]) == (405, "put-no-collection")
+            made, _ = ask(gateway, "POST", "/v1/items", b"{}")
+            assert (made.status, made.headers["Location"]) == (201, "/v1/items/7")
+            ran, content = ask(gateway, "PURGE", "/v1/items")
+            assert (ran.status, content) == (200, b"PURGE /v1/items ran")
 
 
 def test_routes_without_an_app(folder: Path) -> None:

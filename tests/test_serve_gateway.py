@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import apps
 from commands.running import PATIENCE, ask, run, started
 from commands.upstreams import Upstream, upstream
 
@@ -47,7 +48,8 @@ class Running:
 
     def metrics(self) -> dict[str, float]:
         answer, content = asked(self.admin, "GET", "/-/verbguard/metrics")
-        assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain; version=")
+        assert answer.status == 200, "".join(self.output)
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
         lines = [line.rpartition(" ") for line in content.decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
@@ -218,3 +220,132 @@ def test_the_end_comes_when_the_time_is_over(tmp_path: Path, service: Upstream, 
         assert running.stopped() == 0
         service.release.set()
         thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_is_cut_off_is_never_sent_again(tmp_path: Path, service: Upstream, server: tuple[str, ...]) -> None:
+    """A keyed POST that outlasts --drain may have taken effect: its retry is told so, and the service never sees it twice."""
+    text = f"store = 'sqlite:///{tmp_path}/replays.db'\n[gateway]\nupstream = '{service.url}'\n"
+    text += "[default]\nreplay = { lease = 0.5 }"
+    keyed = {"Idempotency_Key": "one", "Host": "api.example"}
+    with gateway(tmp_path, *server, "--drain", "1", text=text) as running:
+        thread, got = in_flight(running, service, **keyed)
+        assert running.stopped() == 0
+        thread.join(PATIENCE)
+    with gateway(tmp_path, *server, text=text) as running:
+        while True:
+            answer, content = running.ask("POST", "/held", b"x", **keyed)
+            assert answer.status == 409
+            if json.loads(content)["rule"] != "idem-key-inflight-409":
+                break
+        assert json.loads(content)["rule"] == "idem-outcome-unknown"
+    assert service.seen == [("POST", "/held")]
+
+
+# ---- what operators see
+
+
+def test_the_access_log(tmp_path: Path, service: Upstream) -> None:
+    """A line for each request on stdout: what was refused and why, what was replayed, nothing that is secret."""
+    text = f"[gateway]\nupstream = '{service.url}'\n[policies.'/orders']\nkind = 'collection'"
+    with gateway(tmp_path, text=text) as running:
+        running.ask("PUT", "/orders?token=secret", b"{}", Authorization="Bearer secret")
+        for _ in range(2):
+            running.ask("POST", "/orders", b"{}", Idempotency_Key="secret")
+        running.ask("GET", "/a%0Ab")
+        assert running.stopped() == 0
+    lines = [line for line in running.output if re.match(r"\d{4}-\d\d-\d\dT", line)]
+    parts = [re.sub(r"[\d.]+ms", "?ms", line.split(" ", 2)[2]).strip() for line in lines]
+    refused, claimed, replayed, plain = parts
+    assert re.fullmatch(r'"PUT /orders\?token=\*\*\* HTTP/1.1" 405 \d+ \?ms rule=put-no-collection', refused)
+    assert re.fullmatch(r'"POST /orders HTTP/1.1" 201 2 \?ms upstream=\?ms (rule=\S+ )?claimed', claimed)
+    assert re.fullmatch(r'"POST /orders HTTP/1.1" 201 2 \?ms rule=\S*idem-replay-result replayed', replayed)
+    assert re.fullmatch(r'"GET /a%0Ab HTTP/1.1" 200 0 \?ms upstream=\?ms', plain)
+    assert "secret" not in "".join(running.output)
+
+
+def test_the_access_log_as_json_and_not_at_all(tmp_path: Path, service: Upstream) -> None:
+    """--log-format json, and --no-access-log."""
+    with gateway(tmp_path, "--upstream", service.url, "--log-format", "json") as running:
+        running.ask("GET", "/a?b=1")
+        assert running.stopped() == 0
+    (line,) = [json.loads(line) for line in running.output if line.startswith("{")]
+    assert (line["method"], line["target"], line["status"], line["bytes"]) == ("GET", "/a?b=1", 200, 0)
+    with gateway(tmp_path, "--upstream", service.url, "--no-access-log") as running:
+        running.ask("GET", "/a?b=1")
+        assert running.stopped() == 0
+    assert "/a?b=1" not in "".join(running.output)
+
+
+APPS = [
+    # module            what it serves with a guard
+    ("fast:app", "fastapi"),
+    ("flasky:app", "flask, over the bridge"),
+    ("guarded_fast:app", "a guard of its own"),
+    ("guarded_flask:app", "a guard of its own"),
+    ("wrapped_flask:app", "a guard of its own"),
+]
+
+
+@pytest.mark.parametrize("target", [row[0] for row in APPS])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_apps_are_watched_too(tmp_path: Path, target: str, workers: str) -> None:
+    """Route, rule and claim of a request to an app are known, whoever installed its guard."""
+    apps.write(tmp_path)
+    path = {"guarded_fast:app": "/me", "guarded_flask:app": "/you"}.get(target, "/notes/{id}")
+    with gateway(tmp_path, target, "--workers", workers) as running:
+        answer, _ = running.ask("DELETE", path.format(id=7))
+        assert answer.status == 405
+        running.ask("GET", path.format(id=7))
+        template = path.replace("{id}", "{id:int}") if "flasky" in target or "wrapped" in target else path
+        series: dict[str, float] = {}
+        while sum(series.values()) < 2:  # a request is reported when it is over, and its client may be sooner
+            found = running.metrics()
+            series = {name: value for name, value in found.items() if name.startswith("verbguard_requests_total")}
+        assert running.stopped() == 0
+    assert {re.search(r'template="([^"]*)"', name)[1] for name in series} <= {path, template}, series  # type: ignore[index]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_metrics_are_those_of_all_workers(tmp_path: Path, service: Upstream, server: tuple[str, ...]) -> None:
+    """Whichever worker tells, and whichever worked."""
+    text = f"[gateway]\nupstream = '{service.url}'\n[policies.'/orders/{{id}}']\nkind = 'item'"
+    with gateway(tmp_path, *server, text=text) as running:
+        for number in range(20):
+            assert running.ask("PUT", f"/orders/{number % 5}", b"x")[0].status == 200
+        thread, _ = in_flight(running, service, Idempotency_Key="held")
+        puts = 'verbguard_requests_total{method="PUT",status="2xx",template="/orders/{id}"}'
+        while running.metrics()[puts] < 20:
+            pass
+        totals = [running.metrics() for _ in range(6)]
+        while (found := running.metrics()["verbguard_claims_in_flight"]) != 1:
+            assert found == 0
+        service.release.set()
+        thread.join(PATIENCE)
+        posts = 'verbguard_requests_total{method="POST",status="2xx",template="(unmapped)"}'
+        while (found := running.metrics()).get(posts) != 1 or found["verbguard_claims_in_flight"]:
+            pass
+    for total in totals:
+        assert total[puts] == 20
+        assert total['verbguard_replays_total{template="/orders/{id}"}'] == 15
+        assert total['verbguard_request_seconds_count{method="PUT"}'] == 20
+        assert total["verbguard_upstream_seconds_count"] == 5
+
+
+def test_health_of_store_and_upstream(tmp_path: Path) -> None:
+    """503, with what is wrong: here nobody listens for either. The figures count both."""
+    with upstream() as gone:
+        url = gone.url
+    text = f"store = 'redis://127.0.0.1:1/0'\n[gateway]\nupstream = '{url}'"
+    (tmp_path / "verbguard.toml").write_text(text)
+    ready = re.compile("Application startup complete")
+    arguments = ("serve", "--port", "0", "--admin", "0", "--config", "verbguard.toml")
+    with started(*arguments, cwd=tmp_path, until=ready) as (process, _, output):
+        port, admin = (int(found[1]) for pattern in (LISTENS, ADMIN) if (found := pattern.search("".join(output))))
+        running = Running(process, port, admin, output)
+        status, words = running.health()
+        assert (status, words["status"], words["store"]["ok"], words["upstream"]["ok"]) == (503, "failing", False, False)
+        assert running.ask("POST", "/a", b"x", Idempotency_Key="one")[0].status == 502
+        found = running.metrics()
+        assert found['verbguard_upstream_errors_total{status="502"}'] == 1
+        assert found['verbguard_store_errors_total{operation="claim"}'] == 1

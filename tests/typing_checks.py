@@ -90,6 +90,7 @@ policies: dict[str, Policy] = {
     "/house": Policy(statuses="zalando"),
     "/rows": Policy(statuses={"preset": "strict-rest", "PUT": ["2xx", 409, "404"]}),
     "/own": Policy(replay=None, statuses={"PUT": frozenset({200, 207})}, methods=frozenset({"PURGE"})),
+    "/files/{path:path}": Policy(kind="store", extension="webdav"),
 }
 guard(
     FastAPI(),

@@ -192,6 +192,7 @@ class Awaiting(_Serving):
         # Nothing is awaited between the two: a cancel scope cancels each await anew, and what is not on its way by then
         # is never said. The claim ends behind what lingers, or between them the target would look quiet.
         if not isinstance(error, Exception):
+            self.cut_off()
             self._before = self.linger()
         later = self.abandon(error)
         return later if later is not None or self._before is None else asyncio.shield(self._before)

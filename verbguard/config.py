@@ -130,7 +130,7 @@ def _config(tables: dict[str, Any], name: str, openapi: str | Path | None) -> Co
     policies = _table(tables.get("policies", {}), f"{name}: policies")
     known = documents.load(openapi) if openapi is not None else _document(tables.get("openapi"), name)
     if known is not None:
-        policies = known.joined(policies)
+        policies = known.joined(policies, tables.get("default"))
     default = tables.get("default")
     return Config(
         policies={key: _policy(value, f"{name}: policies.{key!r}") for key, value in policies.items()},

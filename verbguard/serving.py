@@ -239,8 +239,14 @@ class Serving(Exchange):
     def stopped(self, error: BaseException) -> Later:
         """The app was stopped by an error, its own or one that cuts it off from outside."""
         if not isinstance(error, Exception):
+            self.cut_off()
             self.linger()
         return self.abandon(error)
+
+    def cut_off(self) -> None:
+        """A run ends here that may go on elsewhere: a service behind a gateway does not hear of it."""
+        if self.guard.gateway and not self.spared and not self.begun:
+            self.unanswered = True
 
     def keep(self, record: Record | None) -> Later:
         """Save a record, or release the claim where there is none; a store that fails harms no answer."""

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+SERVED = re.compile(r" on http://127\.0\.0\.1:(\d+)")  # an upstream that is named before it is another address
 PATIENCE = 60.0  # seconds: only a command that hangs needs them
 COMMAND = (sys.executable, "-m", "verbguard")
 COLOUR = "\x1b["
@@ -90,7 +91,7 @@ def started(
 @contextmanager
 def served(*arguments: str, cwd: Path) -> Iterator[http.client.HTTPConnection]:
     """`verbguard serve` on a free port, and a connection to it."""
-    with started("serve", *arguments, "--port", "0", cwd=cwd, until=ADDRESS) as (_, address, _):
+    with started("serve", *arguments, "--port", "0", cwd=cwd, until=SERVED) as (_, address, _):
         connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=PATIENCE)
         try:
             yield connection

@@ -28,6 +28,12 @@ FINE = Gets(status=200, content=b"fine")
 IMPOSSIBLE: dict[tuple[str, str], Impossible] = {
     ("asgi", "an empty query"): Impossible(
         reason="ASGI has no place for the question mark before nothing", sees=Sees(line="GET /x HTTP/1.1")),
+    ("asgi", "a phrase of its own"): Impossible(
+        reason="ASGI has no place for the phrase behind a status", gets=Gets(status=200, content=b"fine", phrase="OK")),
+    ("hypercorn", "a phrase of its own"): Impossible(
+        reason="hypercorn writes no phrase", gets=Gets(status=200, content=b"fine", phrase="")),
+    ("asgi", "a chunked upload with trailers"): Impossible(
+        reason="ASGI has no place for the trailers of a request", sees=Sees(content=b"abc", framing="chunked")),
     ("asgi", "trailers"): Impossible(reason="aiohttp reads trailers and shows them to nobody", gets=FINE),
     ("uvicorn-httptools", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),
     ("uvicorn-h11", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),

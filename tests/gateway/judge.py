@@ -22,6 +22,7 @@ class Sees:
     content: bytes = b""
     framing: str | None = None  # "length", "chunked", "none"; None: not looked at
     fields: Mapping[str, Wanted] = field(default_factory=dict)
+    trailers: Fields = field(default_factory=list)
     times: int = 1
 
 
@@ -42,6 +43,7 @@ class Gets:
     interim: tuple[int, ...] = ()
     trailers: Fields = field(default_factory=list)
     rule: str | None = None
+    phrase: str | None = None
     then: str = "next"
 
 
@@ -131,6 +133,8 @@ def request(wanted: Sees, seen: Seen) -> list[str]:
         complaints.append(f"upstream: expected {wanted.line!r}, got {seen.line!r}")
     if seen.content != wanted.content:
         complaints.append(f"upstream: expected the content {wanted.content[:80]!r}, got {seen.content[:80]!r}")
+    if seen.trailers != wanted.trailers:
+        complaints.append(f"upstream: expected the trailers {wanted.trailers}, got {seen.trailers}")
     if wanted.framing is not None and (found := framing(seen)) != wanted.framing:
         complaints.append(f"upstream: expected content framed by {wanted.framing}, got {found}")
     return complaints
@@ -169,6 +173,8 @@ def whole(wanted: Gets, answer: Answer) -> list[str]:
     ):
         if expected != found:
             complaints.append(f"client: expected {name} {statuses if name == 'the status' else expected}, got {found}")
+    if wanted.phrase is not None and answer.phrase != wanted.phrase:
+        complaints.append(f"client: expected the phrase {wanted.phrase!r}, got {answer.phrase!r}")
     if wanted.rule is not None and answer.rule != wanted.rule:
         complaints.append(f"client: expected the rule {wanted.rule}, got {answer.rule}")
     if complaints and answer.rule:

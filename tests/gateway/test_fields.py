@@ -101,6 +101,7 @@ ANSWERS = [
     ("names in lower case, order, repetition", 200, [(b"Set-Cookie", b"a"), (b"X-A", b"1"), (b"Set-Cookie", b"b")], None),
     ("coded content keeps its fields", 200, [(b"content-encoding", b"gzip"), (b"content-length", b"20")], None),
     ("HEAD and GET keep the length", 200, [(b"content-length", b"20")], None),
+    ("426 says to what", 426, [(b"upgrade", b"h2c")], [(b"upgrade", b"h2c"), (b"connection", b"upgrade")]),
     ("304 may tell the length", 304, [(b"content-length", b"20"), (b"etag", b'"a"')], None),
     ("204 has none", 204, [(b"content-length", b"7"), (b"etag", b'"a"')], [(b"etag", b'"a"')]),
     ("one framing field", 200, [(b"transfer-encoding", b"chunked"), (b"content-length", b"7")], []),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import suppress
+from time import monotonic, sleep
 
+import pytest
+from servers.wire import Broken
+
+from gateway import scripts
 from gateway.client import HOST, ask, chunked, said
-from gateway.stage import Gate, naming
-from gateway.upstream import PATIENCE, Talk, pours
+from gateway.stage import Gate, gateway, naming
+from gateway.upstream import PATIENCE, Talk, Upstream, pours
 
 ORDINARY = ask("GET /ordinary")
 OPEN_END = said("200 OK", "Content-Type: text/plain", "Transfer-Encoding: chunked")
@@ -88,6 +93,22 @@ def test_expect_is_answered_once(gate: Gate) -> None:
         assert (answer.status, answer.content, answer.interim) == (200, b"fine", ())
         assert connection.answer().content == b"ordinary"
     assert part.only.content == b"abc"
+
+
+@pytest.mark.parametrize("fields", [(), ('Idempotency-Key: "e"',)], ids=["", "keyed"])
+def test_what_the_upstream_refuses_is_not_invited(gate: Gate, fields: tuple[str, ...]) -> None:
+    """An upstream that refuses from the head is heard before anybody asks for the content, unless a key needs it."""
+    refusal = said("401 Unauthorized", "WWW-Authenticate: Basic realm=x", "Connection: close", content=b"who?")
+    part = gate.plays(scripts.early(refusal))
+    fields = tuple(f'{field[:-1]}-{part.name}"' for field in fields)
+    with gate.connect() as connection:
+        connection.send(naming(ask("POST /x", *fields, "Expect: 100-continue", "Content-Length: 3"), part))
+        if invited := connection.invited():
+            connection.send(b"abc")
+        answer = connection.answer()
+    assert (answer.status, answer.content, answer.get("www-authenticate")) == (401, b"who?", "Basic realm=x")
+    assert invited == (bool(fields) or gate.server == "hypercorn"), "hypercorn sends 100 before it asks the application"
+    assert len(part.seen) == 1
 
 
 def test_what_is_refused_is_not_invited(gate: Gate) -> None:
@@ -209,6 +230,37 @@ def test_what_may_be_repeated_is_sent_once_more(gate: Gate, method: str) -> None
     assert [seen.method for seen in part.seen] == ["GET", method, method]
 
 
+@pytest.mark.parametrize(
+    "request_", [ask("PUT /x", content=b"whole"), ask("PUT /x", "Transfer-Encoding: chunked", content=chunked(b"wh", b"ole"))]
+)
+def test_content_is_sent_once_more_too(gate: Gate, request_: bytes) -> None:
+    """A PUT whose content is at hand is repeated with all of it."""
+    part = gate.plays(dies_when_reused)
+    gate.upstream.hang_up()
+    with gate.connect() as connection:
+        assert connection.send(naming(ask("GET /x"), part)).answer().content == b"1"
+        assert connection.send(naming(request_, part)).answer("PUT").content == b"3"
+    assert [(seen.method, seen.content) for seen in part.seen][::2] == [("GET", b""), ("PUT", b"whole")]
+
+
+def test_content_that_was_let_go_is_not_sent_again(gate: Gate) -> None:
+    """A large upload is not kept for the case that its connection dies: the client hears of it."""
+
+    def script(talk: Talk) -> None:
+        if talk.round > 1:
+            talk.read()
+            talk.close()
+        talk.read()
+        talk.send(FINE)
+
+    part = gate.plays(script)
+    gate.upstream.hang_up()
+    with gate.connect() as connection:
+        assert connection.send(naming(ask("GET /x"), part)).answer().content == b"fine"
+        assert connection.send(naming(ask("PUT /x", content=bytes(1_000_000)), part)).answer("PUT").status == 502
+    assert len(part.seen) == 2
+
+
 def test_a_post_is_never_sent_twice(gate: Gate) -> None:
     """It is told that nobody knows what became of it."""
     part = gate.plays(dies_when_reused)
@@ -246,6 +298,50 @@ def test_a_connection_that_ended_while_it_rested_costs_nothing(gate: Gate) -> No
         assert connection.send(ORDINARY).answer().content == b"ordinary"
         assert connection.send(naming(ask("POST /x", content=b"{}"), part)).answer().status == 201
     assert len(part.seen) == 2
+
+
+def test_a_pool_that_is_full_sends_nothing() -> None:
+    """Where every connection waits for an answer, the next request is told that it was not sent, and its key is free."""
+    upstream = Upstream()
+    held = upstream.plays(lambda talk: (talk.read(), talk.pause(), talk.send(FINE)))
+    part = upstream.plays(CREATED)
+    request = naming(ask("POST /x", 'Idempotency-Key: "full"', content=b"{}"), part)
+    setup = {"gateway": {"connections": 1, "connect_timeout": 1.0}}
+    with gateway(upstream, "uvicorn-httptools", "guard", setup) as gate, gate.connect() as first, gate.connect() as second:
+        first.send(naming(ask("GET /x"), held))
+        held.wait(held.reached)
+        answer = second.send(request).answer()
+        assert (answer.status, answer.rule, part.seen) == (504, "gateway-502-504", [])
+        held.opened.set()
+        assert first.answer().content == b"fine"
+        answer = second.send(request).answer()
+        assert (answer.status, answer.replayed, len(part.seen)) == (201, False, 1)
+    upstream.stop()
+
+
+def test_no_connection_is_left_behind() -> None:
+    """After clients that left, answers that broke off and answers that are none, one connection is kept for what follows."""
+    upstream = Upstream()
+    bad = [scripts.then_close(said("200 OK", "Content-Length: 9", content=b"1234")), said("600 Unheard", content=b"x")]
+    bad += [scripts.silent, scripts.then_close(b"220 mail\r\n"), scripts.then_close(said("200 OK", content=b"fine") + b"more")]
+    with gateway(upstream, "uvicorn-httptools", "guard", {}) as gate:
+        for script in bad * 5:
+            with gate.connect() as connection, suppress(Broken):
+                connection.send(naming(ask("GET /x"), upstream.plays(script))).answer()
+        for _ in range(5):
+            part = upstream.plays(lambda talk: (talk.read(), talk.until_left()))
+            with gate.connect() as connection:
+                connection.send(naming(ask("GET /x"), part))
+                part.wait(part.reached)
+            part.wait(part.left)
+        with gate.connect() as connection:
+            assert [connection.send(ORDINARY).answer().content for _ in range(3)] == [b"ordinary"] * 3
+        assert len({seen.connection for seen in upstream.strays.seen}) == 1
+        end = monotonic() + PATIENCE
+        while upstream.open > 1 and monotonic() < end:
+            sleep(0.05)  # the upstream's threads notice one after the other
+        assert upstream.open <= 1
+    upstream.stop()
 
 
 MANY = 300 << 20  # bytes: more than all the buffers of sockets between two processes could take

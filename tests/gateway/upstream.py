@@ -294,13 +294,13 @@ ORDINARY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\
 class Upstream:
     """The server: a thread for each connection, a script for each case."""
 
-    def __init__(self, listening: bool = True) -> None:
+    def __init__(self, listening: bool = True, script: Script | None = None) -> None:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.accepted = 0  # connections since the start
-        self.strays = Part("", ORDINARY)  # what came and named no case
+        self.strays = Part("", script or ORDINARY)  # what came and named no case
         self._parts: dict[str, Part] = {}
         self._numbers = count(1)
         self._lines: set[Line] = set()

@@ -35,6 +35,7 @@ class Head:
     status: int
     headers: tuple[tuple[str, str], ...]
     faults: tuple[str, ...] = ()
+    phrase: str = ""
 
     def all(self, name: str) -> list[str]:
         return [value for field, value in self.headers if field == name.lower()]
@@ -126,7 +127,15 @@ class Connection:
             interim.append(head.status)
         content = b"".join(self.pieces(head, method))
         faults = head.faults + _framing_faults(head, method)
-        return Answer(head.status, head.headers, faults, content, tuple(interim), self._trailers)
+        return Answer(
+            head.status,
+            head.headers,
+            faults,
+            phrase=head.phrase,
+            content=content,
+            interim=tuple(interim),
+            trailers=self._trailers,
+        )
 
     def begun(self) -> None:
         """Return when something of the next answer is here, or the end."""
@@ -148,7 +157,7 @@ class Connection:
         start = self._line(first=True)
         if not (match := STATUS_LINE.fullmatch(start)):
             raise Broken(f"not a status line: {start[:40]!r}")
-        return Head(int(match[2]), tuple(self._fields()))
+        return Head(int(match[2]), tuple(self._fields()), phrase=match[3].decode("latin-1"))
 
     def pieces(self, head: Head, method: str = "GET") -> Iterator[bytes]:
         """The content as it arrives: chunk by chunk, or read by read."""

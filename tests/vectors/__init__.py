@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from vectors import framing, keyed, keyless, methods, post, put, query, requests, results
+from vectors import framing, gateway, keyed, keyless, methods, post, put, query, requests, results
 from vectors.conversation import Vector
 
 VECTORS: list[Vector] = [
@@ -18,6 +18,7 @@ VECTORS: list[Vector] = [
     *keyed.VECTORS,
     *results.VECTORS,
     *keyless.VECTORS,
+    *gateway.VECTORS,
 ]
 
 
@@ -27,7 +28,8 @@ def numbers(text: str) -> list[int]:
     return [number for first, _, last in spans for number in range(int(first), int(last or first) + 1)]
 
 
-REQUIRED = numbers("1-62 64-66 68-82 84-91 93-97 99-109")
+REQUIRED = numbers("1-66 68-82 84-91 93-97 99-112")
+OF_GATEWAYS = {63, 110, 111, 112}
 ELSEWHERE = {
     13: "the servers that answer two Host lines themselves are named in the server matrix",
     14: "the servers that show no whole URL are named in the server matrix",

@@ -36,6 +36,7 @@ class Request:
     target: str
     body: bytes
     headers: tuple[tuple[str, str], ...]
+    version: str = "1.1"
 
     @property
     def path(self) -> str:
@@ -140,13 +141,14 @@ class Expect:
     own: bool = False  # status as the unguarded application gives
     unseen: tuple[str, ...] = ()  # request headers that the handler did not see
     seen_path: str | None = None  # the path the handler saw
+    saw: tuple[tuple[str, str], ...] = ()  # request headers that the handler saw, each with its whole value
     identity: bytes | None = None  # the content, and no content coding
     mentions: bytes | None = None  # words in the content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that happens. `kind`: say, start, finish, leave, advance, renewed."""
+    """One thing that happens. `kind`: say, start, hear, finish, leave, advance, renewed, listen."""
 
     kind: str
     request: Request | None = None
@@ -178,7 +180,14 @@ def expectation(statuses: tuple[int, ...], finds: str | None, said: dict[str, An
 
 
 def request(
-    method: str, target: str, body: bytes = b"", *, key: str | Sequence[str] = (), user: str = "", **headers: str
+    method: str,
+    target: str,
+    body: bytes = b"",
+    *,
+    key: str | Sequence[str] = (),
+    user: str = "",
+    version: str = "1.1",
+    **headers: str,
 ) -> Request:
     """A request; `key` is the value of Idempotency-Key as sent, or several values for several lines."""
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
@@ -187,7 +196,7 @@ def request(
     pairs += [("idempotency-key", value) for value in ([key] if isinstance(key, str) else key)]
     if user:
         pairs.append(("authorization", f"Bearer {user}"))
-    return Request(method=method, target=target, body=body, headers=tuple(pairs))
+    return Request(method=method, target=target, body=body, headers=tuple(pairs), version=version)
 
 
 def say(method: str, target: str, body: bytes = b"", **more: Any) -> Step:
@@ -198,6 +207,16 @@ def say(method: str, target: str, body: bytes = b"", **more: Any) -> Step:
 def start(name: str, method: str, target: str, body: bytes = b"", *, until: str = "running", **more: Any) -> Step:
     """Send a request; go on when its (held) handler runs, or, until="waiting", when its content has been read."""
     return Step(kind="start", name=name, until=until, request=request(method, target, body, **more))
+
+
+def hear(name: str) -> Step:
+    """Hear the answer to the request started under this name, while its handler is held."""
+    return Step(kind="hear", name=name)
+
+
+def listen() -> Step:
+    """The service behind the gateway, which was down, comes up."""
+    return Step(kind="listen")
 
 
 def finish(name: str) -> Step:
@@ -251,6 +270,8 @@ class Vector:
     items: tuple[str, ...] = field(default=(), kw_only=True)  # ids that exist from the start, each holding PEN
     doors: tuple[str, ...] = field(default=EVERYWHERE, kw_only=True)
     principal: Callable[[Any], str | None] | None = field(default=None, kw_only=True)
+    behind: Mapping[str, Any] = field(default_factory=dict, kw_only=True)  # options of the gateway, and `listening`
+    hints: bool = field(default=False, kw_only=True)  # the service sends a 103 before each answer
     cors: bool = field(default=False, kw_only=True)
     compress: str = field(default="", kw_only=True)  # "outside" the guard, or "app"
     bare_too: bool = field(default=False, kw_only=True)  # true without a guard as well: the guard must leave it alone

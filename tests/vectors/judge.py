@@ -87,7 +87,7 @@ def application(expect: Expect, heard: Reply, app: Reference) -> list[str]:
         said.append(f"expected {expect.runs} executions so far, got {app.runs}")
     if expect.untouched and heard.touched:
         said.append("expected the content to be left unread")
-    return [*said, *(sight(expect, app) if expect.unseen or expect.seen_path else [])]
+    return [*said, *(sight(expect, app) if expect.unseen or expect.seen_path or expect.saw else [])]
 
 
 def sight(expect: Expect, app: Reference) -> list[str]:
@@ -95,6 +95,9 @@ def sight(expect: Expect, app: Reference) -> list[str]:
         return ["expected a handler to run"]
     seen = app.calls[-1]
     said = [f"expected the handler not to see {name}" for name in expect.unseen if seen.header(name) is not None]
+    for name, value in expect.saw:
+        if (found := [line for field_name, line in seen.headers if field_name == name]) != [value]:
+            said.append(f"expected the handler to see {name}: {value}, got {found}")
     if expect.seen_path and seen.path != expect.seen_path:
         said.append(f"expected the handler to see {expect.seen_path}, got {seen.path}")
     return said

@@ -78,6 +78,8 @@ class Reference:
     holds: frozenset[str] = frozenset({"POST /slow"})
     cors: bool = False
     compress: bool = False
+    behind: Mapping[str, Any] = field(default_factory=dict)  # how it stands behind a gateway: see `behind.gateway`
+    hints: bool = False
     items: dict[str, Item] = field(default_factory=dict)
     orders: int = 0
     count: int = 0

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import verbguard
-from vectors import judge, servers
+from vectors import behind, judge, servers
 from vectors.conversation import PEN, Expect, Policies, Reply, Step, Vector
 from vectors.drivers import AsgiClient, WsgiClient
 from vectors.reference import Item, Reference
+from vectors.sockets import FastSocketClient, SocketClient
 from verbguard import Policy, Replay, asgi, wsgi
 from verbguard.stores.memory import MemoryStore
 
@@ -49,7 +50,7 @@ class ObservedStore(MemoryStore):
 class Door:
     """How the reference is served and guarded: a framework's own door, or a bare callable wrapped."""
 
-    client: type[AsgiClient] | type[WsgiClient]
+    client: type[AsgiClient] | type[WsgiClient] | type[SocketClient]
     build: Callable[[Reference], Any]
     compressed: Callable[[Any], Any]
     middleware: Callable[..., Any] = verbguard.guard
@@ -61,6 +62,8 @@ DOORS: Mapping[str, Door] = {
     "fastapi": Door(AsgiClient, servers.fastapi, servers.gzip_asgi),
     "starlette": Door(AsgiClient, servers.starlette, servers.gzip_asgi),
     "flask": Door(WsgiClient, servers.flask, servers.gzip_wsgi),
+    "gateway-h11": Door(SocketClient, behind.gateway, servers.gzip_asgi),
+    "gateway-httptools": Door(FastSocketClient, behind.gateway, servers.gzip_asgi),
 }
 
 
@@ -70,6 +73,8 @@ def reference(vector: Vector) -> Reference:
         holds=vector.holds,
         cors=vector.cors,
         compress=vector.compress == "app",
+        behind=vector.behind,
+        hints=vector.hints,
         items={identity: Item(PEN, 1) for identity in vector.items},
     )
 
@@ -120,6 +125,8 @@ class Stage:
         return self.door.compressed(served) if self.vector.compress == "outside" else served
 
     async def play(self) -> None:
+        if isinstance(self.client, SocketClient):
+            await self.client.open()
         try:
             for number, step in enumerate(self.vector.steps):
                 await self.act(number, step)
@@ -127,6 +134,8 @@ class Stage:
         finally:
             self.app.open()
             await asyncio.gather(*(reply for _, reply in self.exchanges.values()), return_exceptions=True)
+            if isinstance(self.client, SocketClient):
+                await self.client.close()
 
     async def act(self, number: int, step: Step) -> None:
         self.findings.clear()
@@ -137,6 +146,10 @@ class Stage:
         elif step.kind == "finish":
             self.app.open()
             await self.hear(number, step, self.exchanges[step.name][1])
+        elif step.kind == "hear":
+            await self.hear(number, step, self.exchanges[step.name][1])
+        elif step.kind == "listen":
+            self.client.listen()
         elif step.kind == "leave":
             self.exchanges[step.name][0].leave(step.until)
             await settle()
@@ -185,7 +198,8 @@ class Stage:
         """Where the application's own verdict counts, an unguarded twin is asked for it."""
         if not expect.own or step.request is None:
             return []
-        twin = await self.door.client(self.unguarded(reference(self.vector))).start(step.request)[1]
+        door = DOORS["asgi"] if issubclass(self.door.client, SocketClient) else self.door
+        twin = await door.client(door.build(reference(self.vector))).start(step.request)[1]
         return [] if twin.status == answer.status else [f"expected the application's own verdict, {twin.status}"]
 
     def mismatches(self, expect: Expect, answer: Reply) -> list[str]:

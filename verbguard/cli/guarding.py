@@ -31,13 +31,8 @@ class Acting:
     known: Knowledge | None = None  # what an OpenAPI document added to the policies
 
 
-def options(config: str | None, profile: str | None, openapi: str | None = None) -> dict[str, Any]:
-    """The keywords for `verbguard.guard`, from verbguard.toml, an OpenAPI document and the command line; the latter wins."""
-    return keywords_of(read(config, openapi), profile)
-
-
 def keywords_of(found: Config | None, profile: str | None, *, opening: bool = True) -> dict[str, Any]:
-    """The keywords for `verbguard.guard`.
+    """The keywords for `verbguard.guard`, from what files say and the command line; the latter wins.
 
     The store is left out where it is not to be opened: what only looks at routes needs neither its driver nor its secrets.
     """

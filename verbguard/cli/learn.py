@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from verbguard.cli.listening import listen
+from verbguard.cli.listening import Address, Listening, listen, shown
 from verbguard.cli.opening import Failed
 from verbguard.cli.target import Trouble
 from verbguard.cli.terminal import counted, patience
@@ -20,6 +22,8 @@ from verbguard.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from verbguard.learning import Exchanged, Traffic
     from verbguard.rules import Finding
+
+_DRAIN = 5.0  # seconds for requests that run when the recording ends; what takes longer is left out of it
 
 
 @click.command(
@@ -58,7 +62,7 @@ No credentials, no query, no content; of a long id only the beginning.
 @click.option(
     "--origin", metavar="URL", help="Which service of the files, as scheme://host. Default: the one with most entries."
 )
-@click.option("--listen", "address", metavar="[HOST:]PORT", help="Record what passes here on its way to --upstream.")
+@click.option("--listen", "address", type=Address(), help="Record what passes here on its way to --upstream.")
 @click.option("--upstream", metavar="URL", help="The service that --listen forwards to.")
 @click.option("--for", "seconds", type=click.FloatRange(0, min_open=True), help="End after so many seconds. Default: Ctrl-C.")
 @click.option("--requests", type=click.IntRange(1), help="End after so many exchanges. Default: Ctrl-C.")
@@ -66,7 +70,7 @@ No credentials, no query, no content; of a long id only the beginning.
 def learn(
     files: tuple[str, ...],
     origin: str | None,
-    address: str | None,
+    address: tuple[str, int] | None,
     upstream: str | None,
     seconds: float | None,
     requests: int | None,
@@ -150,26 +154,24 @@ def _chosen(counts: Counter[str], origin: str | None) -> str | None:
 # ---- from a gateway of its own
 
 
-def _listened(address: str, upstream: str | None, seconds: float | None, requests: int | None) -> Traffic:
+def _listened(address: tuple[str, int], upstream: str | None, seconds: float | None, requests: int | None) -> Traffic:
     from verbguard.learning import Traffic
 
     if upstream is None:
         raise Trouble("--listen forwards to a service: name it with --upstream http://127.0.0.1:9000")
-    host, port = _address(address)
-    traffic, findings = Traffic(), Counter[str]()
-    _record(_gateway(upstream, findings), traffic, host, port, upstream, seconds, requests)
+    traffic, findings, end = Traffic(), Counter[str](), _End(seconds)
+
+    def heard(exchange: Exchanged) -> None:
+        traffic.add(exchange)
+        if traffic.exchanges == requests:
+            end()
+
+    _record(_gateway(upstream, findings), heard, address, upstream, end)
     click.echo(f"Recorded: {traffic.exchanges} exchanges at {len(traffic.paths)} paths.", err=True)
     if findings:
         told = ", ".join(f"{rule} {count}" for rule, count in findings.most_common(8))
         click.echo(f"What the guard has to say of it: {told}. verbguard rules ID explains one.", err=True)
     return traffic
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise Trouble(f"--listen {text}: a port, or host:port, such as 8001 or 0.0.0.0:8001")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _gateway(upstream: str, findings: Counter[str]) -> Any:
@@ -186,47 +188,55 @@ def _gateway(upstream: str, findings: Counter[str]) -> Any:
         raise Trouble(str(error)) from None
 
 
-def _record(
-    app: Any, traffic: Traffic, host: str, port: int, upstream: str, seconds: float | None, requests: int | None
-) -> None:
+class _End:
+    """Ends the recording as a signal does, once."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._called = threading.Lock()
+        self._timed = seconds is not None
+        self._clock = threading.Timer(seconds or 0, self)
+        self._clock.daemon = True
+
+    def begin(self) -> None:
+        """The server has started, and listens to signals: now the time runs."""
+        if self._timed:
+            self._clock.start()
+
+    def cancel(self) -> None:
+        self._clock.cancel()
+
+    def __call__(self) -> None:
+        if self._called.acquire(blocking=False):  # a second signal would end the process on the spot
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _record(app: Any, heard: Callable[[Exchanged], None], address: tuple[str, int], upstream: str, end: _End) -> None:
     """Serve until it was enough, or somebody ends it."""
     try:
-        import uvicorn
-    except ModuleNotFoundError:
+        from verbguard.cli import on_uvicorn
+    except ModuleNotFoundError as missing:
+        if missing.name != "uvicorn":
+            raise
         raise Trouble("--listen needs uvicorn: pip install 'verbguard[gateway]'") from None
     from verbguard.learning.listening import Recorder
+    from verbguard.monitoring.draining import Drain
 
-    def heard(exchange: Exchanged) -> None:
-        traffic.add(exchange)
-        if requests is not None and traffic.exchanges >= requests:
-            server.should_exit = True
-
-    listener = listen(host, port)
-    settings = uvicorn.Config(
-        Recorder(app, heard),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(settings)
-    shown = f"[{host}]" if ":" in host else host
+    host = address[0]
+    listener = listen(*address, "--listen")
+    port = listener.getsockname()[1]
     click.echo(
-        f"verbguard records what passes http://{shown}:{listener.getsockname()[1]} on its way to {upstream} "
-        "(Ctrl-C ends it and prints the proposal)",
+        f"verbguard records what passes {shown(host, port)} on its way to {upstream} (Ctrl-C ends it and prints the proposal)",
         err=True,
     )
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn catches it, ends, and raises it again: the proposal comes first
-    clock = threading.Timer(seconds or 0, lambda: setattr(server, "should_exit", True))
-    clock.daemon = True
-    if seconds is not None:
-        clock.start()
+    recorder = Recorder(app, heard)
+
+    async def begun(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            end.begin()
+        await recorder(scope, receive, send)
+
     try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # uvicorn has shut down by now and raises the signal it caught again
+        on_uvicorn.serve(begun, Listening(host=host, port=port, http="h11", drain=_DRAIN), listener, Drain())
     finally:
-        clock.cancel()
+        end.cancel()
         listener.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -15,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
+from verbguard.cli.heads import HEAD_SIZE, bounded
 from verbguard.cli.listening import Listening
 from verbguard.cli.logs import logging_for
 from verbguard.cli.service import Service, application
@@ -25,10 +24,6 @@ from verbguard.monitoring.draining import Drain
 from verbguard.monitoring.layer import Dated
 
 NOT_STARTED = 3  # uvicorn's own status for an app that did not start
-
-# Seconds in which the head of a request must come: longer than any client needs, and a connection that never says what it
-# wants would be held for ever.
-HEAD = 30.0
 
 
 def serve(app: Any, asked: Listening, listener: socket.socket, drain: Drain) -> int:
@@ -63,7 +58,8 @@ def _settings(app: Any, asked: Listening, factory: bool = False) -> uvicorn.Conf
         interface="asgi3",
         host=asked.host,
         port=asked.port,
-        http=_patient(asked.http),
+        http=bounded(asked.http),
+        h11_max_incomplete_event_size=2 * HEAD_SIZE,  # of the two bounds ours says what it is: 431
         root_path=asked.root_path,
         workers=asked.workers,
         log_config=logging_for("uvicorn"),
@@ -74,56 +70,6 @@ def _settings(app: Any, asked: Listening, factory: bool = False) -> uvicorn.Conf
         timeout_graceful_shutdown=seconds,
         timeout_keep_alive=round(asked.keep_alive),
     )
-
-
-def _patient(http: str) -> type[asyncio.Protocol]:
-    """The protocol, with a bound on the time for the head of a request."""
-    kind: Any = H11Protocol
-    if http != "h11":
-        try:
-            from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as kind  # noqa: N813
-        except ModuleNotFoundError:
-            if http == "httptools":
-                raise
-    return {True: _PatientH11}.get(kind is H11Protocol) or type("PatientHttpTools", (_Patient, kind), {})
-
-
-class _Patient:
-    """Closes a connection whose next request does not show all of its head in time."""
-
-    _clock: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)  # type: ignore[misc]
-        self._begin()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)  # type: ignore[misc]
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[attr-defined]
-            self._end()  # a head is here, and its request is running
-        elif self._clock is None:
-            self._begin()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end()
-        super().connection_lost(error)  # type: ignore[misc]
-
-    def _begin(self) -> None:
-        self._clock = self.loop.call_later(HEAD, self._late)  # type: ignore[attr-defined]
-
-    def _end(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-    def _late(self) -> None:
-        transport = self.transport  # type: ignore[attr-defined]
-        if not transport.is_closing():
-            transport.close()
-
-
-class _PatientH11(_Patient, H11Protocol):
-    pass
 
 
 class _Clock:

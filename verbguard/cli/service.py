@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verbguard.cli.bridge import THREADS, measured, over_asgi
@@ -75,7 +76,7 @@ def application(service: Service, admin: socket.socket | None, drain: Drain | No
     keywords = keywords_of(config, service.profile)
     if service.several and service.folder is not None:
         if admin is not None:
-            os.environ[FOLDER] = service.folder
+            os.environ[FOLDER] = str(figures_of(service.folder))
         if (shared := _shared_store(service, keywords.get("store"))) is not None:
             keywords["store"] = shared
     watch = _Watch(service, admin is not None)
@@ -100,6 +101,13 @@ def application(service: Service, admin: socket.socket | None, drain: Drain | No
 
         app = Administered(app, admin, Health(drain, store, service.upstream), watch.metrics)
     return app
+
+
+def figures_of(folder: str) -> Path:
+    """Where workers keep their figures: apart, since Prometheus' library reads each file there."""
+    found = Path(folder, "figures")
+    found.mkdir(exist_ok=True)
+    return found
 
 
 def _shared_store(service: Service, store: Any) -> str | None:

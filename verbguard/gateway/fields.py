@@ -110,14 +110,20 @@ def _append(headers: Headers, name: bytes, value: bytes) -> None:
     headers.append((name, value))
 
 
-def answered(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def answered(status: int, headers: Iterable[tuple[bytes, bytes]], method: str = "GET", http1: bool = True) -> Headers:
     """The fields of an answer as the client's connection may have them: names in lower case, in their order."""
     plain = [(_LOWER[name], value) for name, value in headers]
     dropped = HOP_BY_HOP
     if options := _options(plain):
         dropped = dropped | options
+    if status == 426 and http1 and any(name == b"upgrade" for name, _ in plain):
+        # "A server that sends a 426 MUST send an Upgrade header field", and with it its connection option (RFC 9110 7.8)
+        plain = [pair for pair in plain if pair[0] != b"connection"] + [(b"connection", b"upgrade")]
+        dropped = dropped - {b"upgrade", b"connection"}
     if status < 200 or status == 204 or any(name == b"transfer-encoding" for name, _ in plain):
         dropped = dropped | {b"content-length"}  # RFC 9110 8.6, RFC 9112 6.3
+    elif status == 304 and method not in ("GET", "HEAD"):
+        dropped = dropped | {b"content-length"}  # it tells the length of a 200 to GET, and this is none
     return [pair for pair in plain if pair[0] not in dropped]
 
 

@@ -250,9 +250,11 @@ class _Passing:
 
     async def _pass(self, answer: Answer) -> None:
         """The answer, piece by piece: the next is read when the last has been taken."""
-        headers = self.gateway.names.outward(answer.status, answered(answer.status, answer.headers))
+        http1 = self.scope.get("http_version", "1.1") in _ON_HTTP1
+        headers = answered(answer.status, answer.headers, self.scope["method"], http1)
+        headers = self.gateway.names.outward(answer.status, headers)
         content = self.content
-        if content is not None and not content.whole and self.scope.get("http_version", "1.1") in _ON_HTTP1:
+        if content is not None and not content.whole and http1:
             headers.append((b"connection", b"close"))  # what the client still sends is not the next request
         bodiless = self.scope["method"] == "HEAD" or answer.status in (204, 304)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -309,10 +311,11 @@ def target_of(scope: Scope) -> bytes:
 
 def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     """What no gateway of this kind forwards, whether a guard stands in front of it or not."""
+    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
     if scope.get("http_version", "1.1")[:1] == "0":
-        return _unserved(505, "HTTP/0.9 is not served.")  # RFC 9110 15.6.6; httptools takes it for a request like any other
+        return _unserved(505, "HTTP/0.9 is not served.", [])  # RFC 9110 15.6.6; httptools takes it for a request like any other
     if head.size > LARGEST_HEAD:
-        return _unserved(431, f"The fields of a request hold at most {LARGEST_HEAD} bytes.")  # RFC 6585 5
+        return _unserved(431, f"The fields of a request hold at most {LARGEST_HEAD} bytes.", closing)  # RFC 6585 5
     if method == "CONNECT":
         return problem("connect-off", "CONNECT is not implemented", 501, "This is a gateway, and no proxy.")
     if method != method.upper():
@@ -320,7 +323,6 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     if head.hosts != 1 and (head.hosts or scope.get("http_version") == "1.1") or head.hosts == 1 and not HOSTS[head.host]:
         detail = "Host is missing." if not head.hosts else "Host is repeated, or no host."
         return problem("host-exactly-one", "Host is missing, repeated or invalid", 400, detail)
-    closing = [(b"connection", b"close")] if scope.get("http_version") == "1.1" else []
     if head.coded and head.length is not None:
         detail = "Content-Length beside Transfer-Encoding: nobody can tell where the content ends."
         return problem("framing-cl-te", "Two framing fields", 400, detail, closing)
@@ -338,11 +340,11 @@ def _refused(method: str, scope: Scope, head: _Head) -> Response | None:
     return None
 
 
-def _unserved(status: int, detail: str) -> Response:
+def _unserved(status: int, detail: str, further: Headers) -> Response:
     """A problem of no rule, whose type is the status itself (RFC 9457 4.2.1)."""
     body = json.dumps({"status": status, "title": reason(status), "detail": detail}).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-    return Response(status, [*headers, (b"cache-control", b"no-store")], body)
+    return Response(status, [*headers, (b"cache-control", b"no-store"), *further], body)
 
 
 class _Head:

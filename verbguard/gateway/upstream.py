@@ -62,23 +62,31 @@ class Content:
     """A request's content, as it comes from the client.
 
     `length` is what Content-Length says, None for chunked content. `first` has been received already, and `whole` says that
-    it is all there is: then the content can be sent again.
+    nothing will follow. A small content is kept, so that it can be sent again.
     """
+
+    MOST_KEPT = 64 << 10  # bytes: what servers hand over at once, in one piece or in two
 
     def __init__(self, length: int | None, first: bytes, whole: bool, receive: Callable[[], Awaitable[Any]]) -> None:
         self.length = length
         self.first = first
         self.whole = whole
         self.gone = False  # whether the client left before the end
-        self.taken = False  # whether some of it cannot be had again
+        self._reading = False
+        self._lost = False
         self._receive = receive
+
+    @property
+    def taken(self) -> bool:
+        """Whether some of it cannot be had again, or somebody still waits for it."""
+        return self._lost or self._reading and not self.whole
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The pieces, the first one first. Raises ConnectionAbortedError where the client leaves before the end."""
         if self.first:
             yield self.first
         while not self.whole:
-            self.taken = True
+            self._reading = True
             message = await self._receive()
             if message["type"] != "http.request":
                 self.gone = True
@@ -86,6 +94,10 @@ class Content:
             if not message.get("more_body", False):
                 self.whole = True
             if piece := message.get("body", b""):
+                if self._lost or len(self.first) + len(piece) > self.MOST_KEPT:
+                    self._lost = True
+                else:
+                    self.first += piece
                 yield piece
 
 

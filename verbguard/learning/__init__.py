@@ -8,8 +8,8 @@
 What the proposal says was seen; what was seen once is a comment; and nothing that was seen to succeed is refused by it.
 """
 
-from verbguard.learning.exchanges import Exchanged, Seen, seen
+from verbguard.learning.exchanges import Exchanged, Seen, Witness
 from verbguard.learning.proposal import Proposal, propose
 from verbguard.learning.traffic import Traffic
 
-__all__ = ["Exchanged", "Proposal", "Seen", "Traffic", "propose", "seen"]
+__all__ = ["Exchanged", "Proposal", "Seen", "Traffic", "Witness", "propose"]

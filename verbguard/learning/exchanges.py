@@ -19,7 +19,7 @@ from verbguard.replay import IDEMPOTENCY_KEY, KeyProblem, is_multipart, keyed_he
 from verbguard.rules import Finding, When, catalogue
 from verbguard.rules.methods import host_exactly_one
 
-__all__ = ["Exchanged", "Seen", "seen"]
+__all__ = ["Exchanged", "Seen", "Witness"]
 
 _LONGEST = 200  # characters of an identifier in an answer; what is longer names nothing in a path
 
@@ -67,27 +67,59 @@ class Seen:
         return 200 <= self.status <= 299
 
 
-def seen(exchange: Exchanged) -> Seen:
-    """What is remembered of an exchange; the digests serve this process alone, and are not part of any output."""
-    request = exchange.request()
-    created, named = _created(exchange)
-    allow = b",".join(value for name, value in exchange.answered if name.lower() == b"allow").decode("latin-1")
-    key, bad = _key(exchange, request)
-    said = any(name.lower() == b"allow" for name, _ in exchange.answered)
-    return Seen(
-        method=exchange.method,
-        path=exchange.path,
-        status=exchange.status,
-        created=created,
-        named=named,
-        members=_members(exchange, created),
-        allow=frozenset(name.strip() for name in allow.split(",") if name.strip()) if said else None,
-        refusals=_refusals(exchange, request) if exchange.succeeded else frozenset(),
-        keyed=request.get(IDEMPOTENCY_KEY) is not None,
-        bad_key=bad,
-        key=key,
-        print=_print(exchange, request),
-    )
+class Witness:
+    """Reduces exchanges to what is remembered of them. It knows no resource: what a request would be refused for whatever its
+    resource is, a guard tells that only looks on.
+
+    The digests serve this process alone, and are part of no output.
+    """
+
+    def __init__(self) -> None:
+        self._findings: list[Finding] = []
+        self._guard = Guard(profile=Profile.OBSERVE, observers=[self._findings.append])
+        self._guard.gateway = True
+        self._guard.compile()
+
+    def seen(self, exchange: Exchanged) -> Seen:
+        """What is remembered of an exchange."""
+        request = exchange.request()
+        created, named = _created(exchange)
+        key, bad = _key(request)
+        return Seen(
+            method=exchange.method,
+            path=exchange.path,
+            status=exchange.status,
+            created=created,
+            named=named,
+            members=_members(exchange, created),
+            allow=_allow(exchange),
+            refusals=self._refusals(exchange, request) if exchange.succeeded else frozenset(),
+            keyed=request.get(IDEMPOTENCY_KEY) is not None,
+            bad_key=bad,
+            key=key,
+            print=_print(exchange, request),
+        )
+
+    def _refusals(self, exchange: Exchanged, request: Request) -> frozenset[str]:
+        """The rules that would have refused what succeeded, whatever the resource is: a proposal has to loosen them."""
+        self._findings.clear()
+        judged = Exchange(self._guard, self._guard.settle(request), request)
+        judged.open()
+        if exchange.content is not None and judged.inspections:
+            judged.inspect(exchange.content)
+        return frozenset(finding.rule for finding in self._findings if _refuses(finding.rule))
+
+
+def _refuses(id: str) -> bool:
+    """Whether a rule refuses for what the request carries; what it refuses for its method alone hangs on the policy."""
+    rule = catalogue()[id]
+    carried = rule.fields is not None or rule.lacks is not None or rule.when is When.BODY or rule is host_exactly_one
+    return carried and rule.when is not When.REPLAY and rule.action(Profile.GUARD, Policy(), False, True) is Action.REJECT
+
+
+def _allow(exchange: Exchanged) -> frozenset[str] | None:
+    lines = [value.decode("latin-1") for name, value in exchange.answered if name.lower() == b"allow"]
+    return frozenset(name.strip() for name in ",".join(lines).split(",") if name.strip()) if lines else None
 
 
 # ---- where a creation is
@@ -136,47 +168,10 @@ def _members(exchange: Exchanged, created: str | None) -> dict[str, str]:
     return {name: value for name, value in scalars.items() if value == last}
 
 
-# ---- what a guard would say of the request
-
-
-_FOUND: list[Finding] = []
-
-
-def _judge() -> Guard:
-    """A guard that knows no resource and only tells."""
-    guard = Guard(profile=Profile.OBSERVE, observers=[_FOUND.append])
-    guard.gateway = True
-    guard.compile()
-    return guard
-
-
-_JUDGES: list[Guard] = []
-
-
-def _refusals(exchange: Exchanged, request: Request) -> frozenset[str]:
-    """The rules that would have refused what succeeded, whatever the resource is: a proposal has to loosen them."""
-    if not _JUDGES:
-        _JUDGES.append(_judge())
-    guard = _JUDGES[0]
-    _FOUND.clear()
-    judged = Exchange(guard, guard.settle(request), request)
-    judged.open()
-    if exchange.content is not None and judged.inspections:
-        judged.inspect(exchange.content)
-    return frozenset(finding.rule for finding in _FOUND if _refuses(finding.rule))
-
-
-def _refuses(id: str) -> bool:
-    """Whether a rule refuses for what the request carries; what it refuses for its method alone hangs on the policy."""
-    rule = catalogue()[id]
-    carried = rule.fields is not None or rule.lacks is not None or rule.when is When.BODY or rule is host_exactly_one
-    return carried and rule.when is not When.REPLAY and rule.action(Profile.GUARD, Policy(), False, True) is Action.REJECT
-
-
 # ---- retries
 
 
-def _key(exchange: Exchanged, request: Request) -> tuple[bytes, bool]:
+def _key(request: Request) -> tuple[bytes, bool]:
     """A digest of the principal and its key, and whether the field holds no key at all."""
     value = request.get(IDEMPOTENCY_KEY)
     if value is None:

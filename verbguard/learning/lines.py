@@ -62,7 +62,7 @@ def lines(resource: Resource) -> list[Line]:
 def _kind(resource: Resource) -> Line | None:
     if resource.ends_in_parameter:
         return _of_member(resource)
-    if resource.template.endswith("}") or ":" in resource.template.rpartition("}")[2]:
+    if "}" in (last := resource.template.rpartition("/")[2]) and ":" in last.rpartition("}")[2]:  # a custom method
         return _action(resource)
     if resource.member is not None and resource.template.strip("/"):
         member = resource.member
@@ -156,9 +156,8 @@ def _location(resource: Resource) -> Line | None:
         return None
     names: Counter[str] = Counter()
     shown = ""
-    made = 0
+    telling = 0  # a creation without Location that nobody has looked at tells nothing
     for path, creation in resource.creations():
-        made += 1
         below = path.rstrip("/") + "/"
         if creation.created is not None:
             told = dict(creation.members) if creation.created.startswith(below) else {}
@@ -166,6 +165,7 @@ def _location(resource: Resource) -> Line | None:
         else:
             told = {name: value for name, value in creation.members if _succeeded(member, below + value)}
             where = "no Location"
+        telling += bool(told) or creation.created is not None or not creation.members
         names.update(list(told))
         shown = shown or (told and f"POST {masked(path)} 201, {where}, {next(iter(told))} in its content") or ""
     if not names:
@@ -176,7 +176,7 @@ def _location(resource: Resource) -> Line | None:
         return None
     stem, _, tail = member.template.rpartition("{")
     slash = tail.partition("}")[2]
-    return Line("location", stem + "{" + best + "}" + slash, names[best], made - names[best], shown)
+    return Line("location", stem + "{" + best + "}" + slash, names[best], telling - names[best], shown)
 
 
 def _succeeded(member: Resource, path: str) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from verbguard.learning.exchanges import Exchanged, Seen, seen
+from verbguard.learning.exchanges import Exchanged, Seen, Witness
 from verbguard.methods import SAFE
 from verbguard.replay import kept
 
 __all__ = ["Creation", "Path", "Traffic"]
 
-MOST = 100_000  # paths, keys and requests that are told apart; a recording of more would be one of a scan
+MOST = 50_000  # paths, keys and requests that are told apart, in some 200 MiB; a recording of more would be one of a scan
 
 _OFTEN = 50  # requests with one key that are compared with each other
 
@@ -47,12 +47,13 @@ class Traffic:
         self.unspoken: dict[str, Path] = {}  # those that no template can spell: they make no resource, and must not be refused
         self.exchanges = 0
         self.left_out: Counter[str] = Counter()  # why -> how many
-        self._prints: dict[bytes, int] = {}
+        self._witness = Witness()
+        self._prints: set[bytes] = set()
         self._keys: dict[bytes, list[Seen]] = {}  # key -> the requests whose answers a guard would have kept
 
     def add(self, exchange: Exchanged | Seen) -> None:
         """Remember one exchange."""
-        one = exchange if isinstance(exchange, Seen) else seen(exchange)
+        one = exchange if isinstance(exchange, Seen) else self._witness.seen(exchange)
         reason = _unusable(one)
         if reason is None and one.path not in self.paths and len(self.paths) >= MOST:
             reason = "too many paths"
@@ -77,7 +78,7 @@ class Traffic:
             if one.print in self._prints:
                 path.repeated += 1
             elif len(self._prints) < MOST:
-                self._prints[one.print] = 1
+                self._prints.add(one.print)
         path.keyed += one.keyed
         if one.bad_key and one.succeeded:
             path.own_keys = True

@@ -1,7 +1,7 @@
 """What an OpenAPI document (3.0, 3.1, 3.2) tells of a service: knowledge that is added, and refuses nothing by itself.
 
-    known = verbguard.openapi.load("api.yaml")
-    app = verbguard.guard(Gateway("http://127.0.0.1:9000"), policies=known.policies())
+    from verbguard import openapi
+    app = verbguard.guard(Gateway("http://127.0.0.1:9000"), policies=openapi.load("api.yaml").policies())
 
 In a verbguard.toml it is one line, `openapi = "api.yaml"`, and what the file itself says wins, field by field.
 """

@@ -77,6 +77,14 @@ class Node:
             node = node._followed(node.value["$ref"])
         raise self.wrong("this $ref leads in a circle")
 
+    def parts(self) -> list[Node]:
+        """The object that a `$ref` leads to, and what stands beside the `$ref`, as it may in a path item."""
+        found = [self.table()]
+        own = {key: value for key, value in self.value.items() if key != "$ref"}
+        if "$ref" in self.value and own:
+            found.append(Node(own, self.place, self.name, self.root))
+        return found
+
     def _followed(self, reference: Any) -> Node:
         if not isinstance(reference, str):
             raise self.wrong("$ref is a text such as '#/components/parameters/Key'")

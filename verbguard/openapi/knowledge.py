@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from verbguard.errors import ConfigError, nearest
 from verbguard.openapi.documents import Node, parsed
 from verbguard.openapi.links import Operations, location
 from verbguard.openapi.templates import prefixes, template
-from verbguard.policy import Policy, build
+from verbguard.policy import Policy
 from verbguard.routes import shape
 
 __all__ = ["Fields", "Knowledge", "load", "loads"]
@@ -42,14 +42,19 @@ class Knowledge:
     templates: Mapping[str, Fields] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def policies(self) -> dict[str, Policy]:
-        """template -> Policy, for `verbguard.guard` around something that shows no routes."""
-        return {path: build(Policy, fields, f"{self.name}: paths.{path!r}") for path, fields in self.templates.items()}
+    def policies(self, default: Policy | None = None) -> dict[str, Policy]:
+        """template -> Policy, for `verbguard.guard` around something that shows no routes.
 
-    def joined(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        A route that has a policy has no use for the default one, so that `default` is what these are made from.
+        """
+        base = default or Policy()
+        return {path: replace(base, **_over(fields, {"methods": base.methods})) for path, fields in self.templates.items()}
+
+    def joined(self, tables: Mapping[str, Any], default: Any = None) -> dict[str, Any]:
         """The tables of `[policies]` with what the document adds to them: what a table says wins, and methods are united.
 
-        A table is found by the shape of its template, whatever its parameters are called.
+        A table is found by the shape of its template, whatever its parameters are called. Where there is none, what the
+        document tells is joined with the table of the default policy, as it would hold there without the document.
         """
         known = {shape(path): fields for path, fields in self.templates.items()}
         spoken = set()
@@ -61,14 +66,16 @@ class Knowledge:
             if not method:
                 spoken.add(place)
             found[key] = table if fields is None or not isinstance(table, dict) else _over(fields, table)
-        return found | {path: dict(fields) for path, fields in self.templates.items() if shape(path) not in spoken}
+        usual = default if isinstance(default, dict) else {}
+        return found | {path: _over(usual, fields) for path, fields in self.templates.items() if shape(path) not in spoken}
 
 
-def _over(fields: Fields, table: dict[str, Any]) -> dict[str, Any]:
+def _over(fields: Fields, table: Fields) -> dict[str, Any]:
+    """What a table says over what is said besides, with the methods of both; what is no list is for `Policy` to judge."""
     both = {**fields, **table}
-    own = table.get("methods")
-    if isinstance(own, list):
-        both["methods"] = [*own, *(method for method in fields.get("methods", ()) if method not in own)]
+    known, own = fields.get("methods", []), both.get("methods", [])
+    if isinstance(own, (list, frozenset)) and isinstance(known, (list, frozenset)) and (own or known):
+        both["methods"] = [*own, *(method for method in known if method not in own)]
     return both
 
 
@@ -131,8 +138,12 @@ class _Reading:
         if local is None:
             self._notes.append(f"{item.here}: left out, as no path of a request can be told by this template")
             return
-        item = item.table()
-        for method, operation in self._named(item):
+        for part in item.parts():
+            self._part(path, local, part)
+
+    def _part(self, path: str, local: str, item: Node) -> None:
+        found = list(self._named(item))
+        for method, operation in found:
             servers = operation.get("servers") or item.get("servers") or self._servers
             for prefix in prefixes(servers):
                 self._add(prefix + local, method)
@@ -140,7 +151,7 @@ class _Reading:
                 if method == "POST":
                     self._creations.append((prefix + local, prefix, operation))
             self._key(method, path, item, operation)
-        if not any(True for _ in self._named(item)):
+        if not found:
             for prefix in prefixes(item.get("servers") or self._servers):
                 self._spelled(prefix + local)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from itertools import product
-from urllib.parse import unquote, urlsplit
+from math import prod
+from posixpath import normpath
+from urllib.parse import unquote
 
 from verbguard.openapi.documents import Node
 
@@ -69,15 +71,14 @@ def prefixes(servers: Node | None) -> list[str]:
 
 
 def _spellings(url: Node, variables: Node | None) -> list[str]:
-    """The url with its variables filled in, in every way that the document names."""
-    names = list(dict.fromkeys(_EXPRESSION.findall(url.value)))
+    """The path of the url with its variables filled in, in every way that the document names."""
+    text = url.value.partition("://")[2] or url.value
+    path = text.partition("/")[2] if "://" in url.value else text
+    names = list(dict.fromkeys(_EXPRESSION.findall(path)))
     choices = [_values(name, url, variables) for name in names]
-    ways = 1
-    for values in choices:
-        ways *= len(values)
-    if ways > _MOST:
+    if prod(map(len, choices)) > _MOST:
         choices = [values[:1] for values in choices]  # the defaults alone
-    return [_substituted(url.value, dict(zip(names, values, strict=True))) for values in product(*choices)]
+    return [_substituted(path, dict(zip(names, values, strict=True))) for values in product(*choices)]
 
 
 def _substituted(url: str, chosen: dict[str, str]) -> str:
@@ -96,12 +97,9 @@ def _values(name: str, url: Node, variables: Node | None) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _path(url: str, node: Node) -> str:
-    try:
-        path = urlsplit(url).path
-    except ValueError as error:
-        raise node.wrong(f"this is no URL: {error}") from None
-    path = unquote(path).strip("/")
-    if " " in path or "{" in path or "}" in path:
-        raise node.wrong("a path with spaces or braces stands before all paths: name the server without it")
-    return "/" + path if path else ""
+def _path(spelled: str, url: Node) -> str:
+    """A path without a slash at its end; a relative one stands below the root, as nobody knows where the document is served."""
+    plain = unquote(spelled.partition("?")[0].partition("#")[0]).strip("/")
+    if " " in plain or "{" in plain or "}" in plain:
+        raise url.wrong("a path with spaces or braces stands before all paths: name the server without it")
+    return normpath("/" + plain).rstrip("/")

@@ -57,6 +57,7 @@ class Batches:
         self._jobs: deque[_Job] = deque()
         self._lock = Lock()
         self._wake: SimpleQueue[bool] | None = None
+        self._called = False  # whether the thread will look again before it sleeps
         self._thread: Thread | None = None
 
     def call(self, call: Any) -> Any:
@@ -87,8 +88,10 @@ class Batches:
         self._jobs.append(job)
         if self._wake is None:
             self._start()
-        assert self._wake is not None
-        self._wake.put(True)
+        if not self._called:
+            assert self._wake is not None
+            self._called = True
+            self._wake.put(True)
 
     def _withdraw(self, job: _Job, undo: Callable[[Any], Any]) -> None:
         """Nobody waits for this job any more: it is not begun, or undone by one that comes after it."""
@@ -107,6 +110,7 @@ class Batches:
         if wake is not None and self._thread is not None:
             wake.put(False)
             self._thread.join()
+            self._called = False
 
     def _start(self) -> None:
         with self._lock:
@@ -118,6 +122,7 @@ class Batches:
 
     def _work(self, wake: SimpleQueue[bool]) -> None:
         while wake.get():
+            self._called = False
             while self._jobs:
                 with self._lock:
                     self._batch()

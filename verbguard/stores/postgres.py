@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from verbguard.stores.freshness import heard
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
 from verbguard.stores.postgres_operations import PostgresOperations
+from verbguard.stores.postgres_pipe import Asked
 from verbguard.stores.threads import Threaded, TransactionalThreaded
 
 __all__ = ["AsyncPostgresStore", "PostgresStore"]
@@ -185,6 +186,8 @@ class AsyncPostgresStore:
         self.sync: PostgresStore | None = None
         self._leaving: set[asyncio.Future[None] | None] = set()  # claims that nobody waits for any more
         self._pool = pool
+        self._making: asyncio.Future[None] | None = None
+        self._asks = pool if isinstance(pool, AsyncConnections) else _Pooled(pool)
         self._commands = Commands(schema, keys)
         self._create = create
         self._shown = "PostgreSQL"
@@ -200,22 +203,17 @@ class AsyncPostgresStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it wins all the same is let go."""
-        job = asyncio.ensure_future(self._heard(claim))
-        try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            self._leaving.add(asyncio.ensure_future(self._let_go(claim, job)))
-            raise
-
-    async def _heard(self, claim: Claim) -> Outcome:
         return await self._claimed(claim) or heard(await self._claimed(claim))
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
-        return self._commands.outcome(claim, await self._row(self._commands.claim(claim)))
+        def left(asked: Asked) -> None:
+            self._leaving.add(asyncio.ensure_future(self._let_go(claim, asked)))
 
-    async def _let_go(self, claim: Claim, job: asyncio.Future[Outcome]) -> None:
-        with suppress(StoreError):  # then the lease ends by itself
-            outcome = await job
+        return self._commands.outcome(claim, await self._row(self._commands.claim(claim), left))
+
+    async def _let_go(self, claim: Claim, asked: Asked) -> None:
+        with suppress(StoreError, psycopg.Error):  # then the lease ends by itself
+            outcome = self._commands.outcome(claim, await asked.again())
             if isinstance(outcome, Won):
                 await self.release(claim, outcome.token)
         self._leaving.discard(asyncio.current_task())
@@ -268,30 +266,74 @@ class AsyncPostgresStore:
             await self._pool.aclose()
 
     async def _initialise(self) -> None:
+        """Make what is missing, once for all who have missed it at the same time."""
+        making = self._making
+        if making is None or making.done() or making.get_loop() is not asyncio.get_running_loop():
+            making = self._making = asyncio.ensure_future(self._make())
+            making.add_done_callback(lambda done: done.cancelled() or done.exception())  # those who wait may be gone
+        await asyncio.shield(making)
+
+    async def _make(self) -> None:
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute(self._commands.script)
 
-    async def _row(self, call: Call) -> Any:
+    async def _row(self, call: Call, left: Callable[[Asked], None] | None = None) -> Any:
+        """The row of an answer. `left` hears of a statement that is on its way when whoever waits for it is cancelled."""
         try:
             try:
-                return await self._execute(call)
+                return await self._execute(call, left)
             except Exception as error:
                 if self._create and missing(error):
                     await self._initialise()
                 elif not again(error):
                     raise
-            return await self._execute(call)
+            return await self._execute(call, left)
         except Exception as error:
             raise failed(error, self._shown, creates=self._create) from error
 
-    async def _execute(self, call: Call) -> Any:
+    async def _execute(self, call: Call, left: Callable[[Asked], None] | None) -> Any:
+        asked = self._asks.ask(*call)
+        try:
+            return await asked.future
+        except asyncio.CancelledError:
+            if left is not None:
+                left(asked)
+            raise
+
+
+class _Pooled:
+    """Statements over the connections of the user's pool, one at a time on each."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask(self, text: str, values: tuple[Any, ...]) -> Asked:
+        asked = Asked(text, values, asyncio.get_running_loop())
+        task = asyncio.ensure_future(self._run(asked, text))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return asked
+
+    async def _run(self, asked: Asked, text: str) -> None:
+        try:
+            asked.row = await self._execute(text, asked.values)
+        except Exception as error:
+            asked.fail(error)
+        except asyncio.CancelledError:
+            asked.future.cancel()
+            raise
+        else:
+            asked.tell()
+
+    async def _execute(self, text: str, values: tuple[Any, ...]) -> Any:
         async with self._pool.connection() as connection:
             before = connection.autocommit
             if not before:
                 await connection.set_autocommit(True)
             try:
-                return await (await connection.execute(*call, binary=True)).fetchone()
+                return await (await connection.execute(text, values, binary=True)).fetchone()
             finally:
                 if not before and not connection.closed:
                     await connection.set_autocommit(False)

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import os
 import select
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import BoundedSemaphore
@@ -18,6 +19,8 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import psycopg
+
+from verbguard.stores.postgres_pipe import Asked, Line
 
 __all__ = ["AsyncConnections", "Connections"]
 
@@ -139,7 +142,7 @@ class AsyncConnections:
         mine = self._loops.get(loop)
         if mine is None:
             mine = self._loops[loop] = _OfLoop(self._most)
-            await anext(mine.ending)
+        await mine.begin()
         if mine.free.locked():
             try:
                 await asyncio.wait_for(mine.free.acquire(), self._wait)
@@ -157,6 +160,33 @@ class AsyncConnections:
             mine.idle.append(found)
         finally:
             mine.free.release()
+
+    def ask(self, text: str, values: tuple[Any, ...]) -> Asked:
+        """Send a statement over the connection that is the least busy."""
+        loop = asyncio.get_running_loop()
+        mine = self._loops.get(loop)
+        if mine is None:
+            mine = self._loops[loop] = _OfLoop(self._most)
+        asked = Asked(text, values, loop)
+        line = mine.line()
+        if line is None:
+            mine.waiting.append(asked)
+        if (line is None or line.flight) and not mine.opening and len(mine.lines) < self._most:
+            opening = loop.create_task(self._open_line(mine))
+            mine.opening.add(opening)
+            opening.add_done_callback(mine.opening.discard)
+        if line is not None:
+            line.send(asked)
+        return asked
+
+    async def _open_line(self, mine: _OfLoop) -> None:
+        try:
+            await mine.begin()
+            mine.add(Line(await mine.living() or await self._connect(), self._wait + _MARGIN, mine.ended))
+        except BaseException as error:
+            mine.failed(error)
+            if not isinstance(error, Exception):
+                raise
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         made = await _AsyncConnection.connect(self._url, **self._options)
@@ -176,7 +206,64 @@ class _OfLoop:
     def __init__(self, most: int) -> None:
         self.idle: list[psycopg.AsyncConnection[Any]] = []
         self.free = asyncio.Semaphore(most)
-        self.ending = _until_the_end(self.idle)
+        self.lines: list[Line] = []
+        self.opening: set[asyncio.Task[None]] = set()
+        self.waiting: deque[Asked] = deque()  # for a line that is being opened
+        self.ending = self._until_the_end()
+        self._begun = False
+
+    async def begin(self) -> None:
+        """What an event loop that ends has to close."""
+        if not self._begun:
+            self._begun = True
+            await anext(self.ending)
+
+    def line(self) -> Line | None:
+        """The connection that is the least busy."""
+        best = None
+        for line in [*self.lines]:
+            if not line.flight and not _silent(line.connection):
+                line.end()
+            elif best is None or len(line.flight) < len(best.flight):
+                best = line
+                if not line.flight:
+                    break
+        return best
+
+    def add(self, line: Line) -> None:
+        """A connection is open."""
+        self.lines.append(line)
+        self._send_waiting(line)
+
+    def _send_waiting(self, line: Line) -> None:
+        while self.waiting:
+            asked = self.waiting.popleft()
+            if asked.future.cancelled():
+                asked.fail(psycopg.OperationalError("nobody waits for it any more"))
+            else:
+                line.send(asked)
+
+    def ended(self, line: Line) -> None:
+        """A connection is closed."""
+        if line in self.lines:
+            self.lines.remove(line)
+
+    def failed(self, error: BaseException) -> None:
+        """A connection could not be opened."""
+        if (line := self.line()) is not None:
+            self._send_waiting(line)
+        while self.waiting:
+            self.waiting.popleft().fail(error)
+
+    async def _until_the_end(self) -> AsyncGenerator[None, None]:
+        """An event loop that ends closes the generators that wait in it, and this one then the connections."""
+        try:
+            yield
+        finally:
+            for line in [*self.lines]:
+                line.end()
+            while self.idle:
+                await self.idle.pop().close()
 
     async def living(self) -> psycopg.AsyncConnection[Any] | None:
         while self.idle:
@@ -187,19 +274,14 @@ class _OfLoop:
         return None
 
 
-async def _until_the_end(idle: list[psycopg.AsyncConnection[Any]]) -> AsyncGenerator[None, None]:
-    """An event loop that ends closes the generators that wait in it, and this one then the connections."""
-    try:
-        yield
-    finally:
-        while idle:
-            await idle.pop().close()
-
-
 def _lives(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Whether nothing waits to be read: a server says something to an idle connection when it closes it."""
     if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         return False
+    return _silent(connection)
+
+
+def _silent(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     if not hasattr(select, "poll"):
         return not select.select([connection.fileno()], [], [], 0)[0]
     asked = select.poll()

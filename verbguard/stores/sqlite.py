@@ -8,7 +8,6 @@ one transaction, so that many of them share the price of its end.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
 import time
@@ -22,13 +21,16 @@ from verbguard.errors import ConfigError, StoreError, nearest
 from verbguard.records import Busy, Claim, Done, Outcome, Record, Touch, Won
 from verbguard.stores import transitions
 from verbguard.stores.batches import Batches, NotBegun
-from verbguard.stores.operations import Audit, Kept, key_digest
-from verbguard.stores.sealing import Sealer, digest_of, status_of
-from verbguard.stores.transitions import Entry, Epoch, Generation
+from verbguard.stores.operations import Audit, Kept
+from verbguard.stores.sealing import Sealer, digest_of
+from verbguard.stores.sqlite_rows import DROP, UNASKED, Rows, Work, Writing
+from verbguard.stores.transitions import Entry
 
 __all__ = ["AsyncSqliteStore", "SqliteStore"]
 
 Found = TypeVar("Found")
+Heard = TypeVar("Heard")
+Looking = TypeVar("Looking", bound=Rows)
 
 _VERSION = 1
 _SCHEMA = """
@@ -46,23 +48,6 @@ CREATE INDEX IF NOT EXISTS verbguard_generations_until ON verbguard_generations 
 CREATE TABLE IF NOT EXISTS verbguard_audit (number INTEGER PRIMARY KEY, at REAL, who TEXT, what TEXT, name BLOB);
 """
 
-_ENTRY = "SELECT token, fingerprint, until, view, started, data FROM verbguard_entries WHERE ident = ?"
-_PLACE = "SELECT place FROM verbguard_entries WHERE ident = ?"
-_PUT = """
-INSERT INTO verbguard_entries
-    (ident, token, fingerprint, until, view, started, dies, principal, key, method, path, status, size, data)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (ident) DO UPDATE SET
-    token = excluded.token, fingerprint = excluded.fingerprint, until = excluded.until, view = excluded.view,
-    started = excluded.started, dies = excluded.dies, principal = excluded.principal, key = excluded.key,
-    method = excluded.method, path = excluded.path, status = excluded.status, size = excluded.size, data = excluded.data
-"""
-_DROP = "DELETE FROM verbguard_entries WHERE ident = ?"
-_GENERATION = "SELECT event, runs, until FROM verbguard_generations WHERE name = ?"
-_AGE = "INSERT OR REPLACE INTO verbguard_generations VALUES (?, ?, ?, ?)"
-_STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
-_COUNT = "UPDATE verbguard_state SET serial = ?"
-_BEGIN_EPOCH = "UPDATE verbguard_state SET epoch = ?, quiet = ?, window = ?"
 _COMMITTED = "SELECT token, fingerprint, expires, record FROM verbguard_answers WHERE ident = ?"
 _KEPT = (
     "SELECT ident, token, until, dies, principal, key, method, path, status, size, data IS NULL FROM verbguard_entries"
@@ -123,7 +108,7 @@ class SqliteStore:
     def _open(self) -> None:
         self._readers: list[sqlite3.Connection] = []
         self._others: dict[str, list[sqlite3.Connection]] = {}
-        self._writer: _Rows | None = None
+        self._writer: Writing | None = None
         self._swept = 0.0
         self._batches = Batches(self._transaction)
 
@@ -161,16 +146,16 @@ class SqliteStore:
 
     def told(self, claim: Claim) -> Outcome | None:
         """What a claim hears that changes nothing; None when it must be written."""
-        return self.read(lambda rows, now: _unwritten(rows, claim, now))
+        return self.read(lambda rows, now: _whatever_is_open(transitions.look, rows, claim, now))
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
         return self.write(self.saving(claim, token, record))
 
-    def saving(self, claim: Claim, token: int, record: Record) -> Callable[[_Rows, float], bool]:
+    def saving(self, claim: Claim, token: int, record: Record) -> Work[bool]:
         """What `save` writes."""
         data = self.sealer.seal(record, digest_of(claim.ident))
-        return lambda rows, now: transitions.save(rows, claim, token, data, now)
+        return Work(claim.ident, lambda rows, now: transitions.save(rows, claim, token, data, now))
 
     def release(self, claim: Claim, token: int) -> bool:
         """See Store.release."""
@@ -185,12 +170,12 @@ class SqliteStore:
         # The application's other transactions may keep this look waiting, and nobody else: it is not in the writer's.
         found = self.read(lambda rows, now: rows.looked_up(claim.ident, self._timeout))
 
-        def settle(rows: _Rows, now: float) -> bool:
+        def settle(rows: Writing, now: float) -> bool:
             rows.known = found
             try:
                 return transitions.settle(rows, claim, token, now)
             finally:
-                rows.known = _UNASKED
+                rows.known = UNASKED
 
         return self.write(settle)
 
@@ -216,45 +201,44 @@ class SqliteStore:
 
     # ---- connections
 
-    def read(self, job: Callable[[_Rows, float], Found]) -> Found:
+    def read(self, job: Callable[[Rows, float], Found]) -> Found:
         """Run a job that only reads, on this thread."""
         try:
             connection = _popped(self._readers) or self._connection()
             try:
-                return job(_Rows(connection, self), self.clock())
+                return job(Rows(connection, self), self.clock())
             finally:
                 self._readers.append(connection)
         except sqlite3.Error as error:
             self._failed(error)
 
-    def write(self, job: Callable[[_Rows, float], Found]) -> Found:
+    def write(self, job: Callable[[Writing, float], Found]) -> Found:
         """Run a job in a transaction, together with whatever else is waiting."""
         found: Found = self._batches.call(job)
         return found
 
-    def _transaction(self, jobs: Sequence[Callable[[_Rows, float], Any]]) -> list[Any]:
+    def _transaction(self, jobs: Sequence[Callable[[Writing, float], Any]]) -> list[Any]:
         """Run jobs in one transaction. All or nothing; only one thread at a time is here."""
         try:
             try:
                 rows = self._writer
                 if rows is None:
-                    rows = self._writer = _Rows(self._connection(), self)
-                rows.connection.execute("BEGIN IMMEDIATE")
+                    rows = self._writer = Writing(self._connection(), self)
+                rows.open()
             except sqlite3.Error as error:
                 self._failed(error, NotBegun)
             try:
                 now = self.clock()
-                rows.begun()
+                rows.begun(jobs)
                 found = [job(rows, now) for job in jobs]
                 if now >= self._swept + 1.0:
                     self._swept = now
+                    connection = rows.connection
                     for statement in _SWEEPS:
-                        rows.connection.execute(statement, (now,))
-                rows.ended()
-                rows.connection.execute("COMMIT")
+                        connection.execute(statement, (now,))
+                rows.commit()
             except BaseException:
-                if rows.connection.in_transaction:  # SQLite ends it itself where the disk is full
-                    rows.connection.execute("ROLLBACK")
+                rows.roll_back()
                 raise
             return found
         except sqlite3.Error as error:
@@ -324,7 +308,7 @@ class SqliteStore:
                 "lease waiting; give the store a file of its own, such as sqlite:///replay.db"
             )
 
-        def note(rows: _Rows, now: float) -> bool:
+        def note(rows: Writing, now: float) -> bool:
             noted = rows.connection.execute(
                 "UPDATE verbguard_entries SET place = ? WHERE ident = ? AND token = ? AND data IS NULL",
                 (place, digest_of(claim.ident), token),
@@ -366,7 +350,7 @@ class SqliteStore:
     def show(self, name: bytes) -> tuple[Kept, Record | None] | None:
         """See Operated.show."""
 
-        def show(rows: _Rows, now: float) -> tuple[Kept, Record | None] | None:
+        def show(rows: Rows, now: float) -> tuple[Kept, Record | None] | None:
             row = rows.connection.execute(f"{_KEPT} AND ident = ?", (now, name)).fetchone()
             if row is None:
                 return None
@@ -378,10 +362,10 @@ class SqliteStore:
     def evict(self, name: bytes, who: str) -> bool:
         """See Operated.evict."""
 
-        def evict(rows: _Rows, now: float) -> bool:
-            if not rows.connection.execute(_DROP, (name,)).rowcount:
+        def evict(rows: Writing, now: float) -> bool:
+            if not rows.connection.execute(DROP, (name,)).rowcount:
                 return False
-            rows.audit(now, who, "evict", name)
+            _audit(rows, now, who, "evict", name)
             return True
 
         return self.write(evict)
@@ -390,14 +374,14 @@ class SqliteStore:
         """See Operated.complete."""
         data = self.sealer.seal(record, name)
 
-        def complete(rows: _Rows, now: float) -> bool:
+        def complete(rows: Writing, now: float) -> bool:
             done = rows.connection.execute(
                 "UPDATE verbguard_entries SET token = ?, until = ?, dies = ?, status = ?, size = ?, data = ?"
                 " WHERE ident = ? AND data IS NULL",
                 (rows.serial(), now + keep, now + keep, record.status, len(data), data, name),
             )
             if done.rowcount:
-                rows.audit(now, who, f"complete {record.status}", name)
+                _audit(rows, now, who, f"complete {record.status}", name)
             return bool(done.rowcount)
 
         return self.write(complete)
@@ -414,7 +398,7 @@ class SqliteStore:
     def stats(self) -> dict[str, int]:
         """See Operated.stats."""
 
-        def count(rows: _Rows, now: float) -> dict[str, int]:
+        def count(rows: Rows, now: float) -> dict[str, int]:
             found = rows.connection.execute(
                 "SELECT coalesce(sum(data IS NULL AND until > ?1), 0), coalesce(sum(data IS NULL AND until <= ?1), 0),"
                 " coalesce(sum(data IS NOT NULL AND until > ?1), 0), coalesce(sum(size), 0) FROM verbguard_entries",
@@ -455,7 +439,7 @@ class AsyncSqliteStore:
     def __repr__(self) -> str:
         return f"{self.sync!r}.aio"
 
-    async def _write(self, job: Callable[[_Rows, float], Found]) -> Found:
+    async def _write(self, job: Callable[[Writing, float], Found]) -> Found:
         found: Found = await self.sync._batches.later(job)
         return found
 
@@ -465,7 +449,7 @@ class AsyncSqliteStore:
         if outcome is not None:
             return outcome
 
-        def undo(outcome: Outcome) -> Callable[[_Rows, float], Any]:
+        def undo(outcome: Outcome) -> Callable[[Writing, float], Any]:
             token = outcome.token if isinstance(outcome, Won) else 0
             return lambda rows, now: transitions.release(rows, claim, token, now) if token else None
 
@@ -515,14 +499,17 @@ class AsyncSqliteStore:
         return time.perf_counter() - before
 
 
-def claiming(claim: Claim) -> Callable[[_Rows, float], Outcome]:
+def claiming(claim: Claim) -> Work[Outcome]:
     """What a claim writes that was not told anything yet."""
-    return lambda rows, now: _claimed(rows, claim, now)
+    return Work(claim.ident, lambda rows, now: _whatever_is_open(transitions.claim, rows, claim, now))
 
 
-def _claimed(rows: _Rows, claim: Claim, now: float) -> Outcome:
+def _whatever_is_open(
+    ask: Callable[[Looking, Claim, float], Heard], rows: Looking, claim: Claim, now: float
+) -> Heard | Done | Busy:
+    """What a claim hears, also where a transaction of the application keeps shut whether it has committed an answer."""
     try:
-        return transitions.claim(rows, claim, now)
+        return ask(rows, claim, now)
     except Undecided:  # nothing was written yet: the look at what was committed comes before
         entry = rows.entry(claim.ident)
         if entry is not None and entry.data is not None:
@@ -534,116 +521,11 @@ class Undecided(StoreError):
     """Somebody has the application's database locked, and may be about to commit the answer that is asked for."""
 
 
-_UNASKED = Entry(0, b"", 0.0)  # that nobody has looked into the application's database
-
-
-class _Written(Exception):
-    """A claim would have to change something."""
-
-
-def _unwritten(rows: _Rows, claim: Claim, now: float) -> Outcome | None:
-    rows.reads_only = True
-    try:
-        return _claimed(rows, claim, now)
-    except _Written:
-        return None
-
-
-class _Rows:
-    """One connection as `transitions` sees it. The state of the store is read once a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, store: SqliteStore) -> None:
-        self.connection = connection
-        self.reads_only = False
-        self.known: Entry | None = _UNASKED  # what was found in the application's database already
-        self._store = store
-        self._serial = self._counted = 0
-        self._epoch: Epoch | None = None
-
-    def begun(self) -> None:
-        """A transaction has begun."""
-        self._serial, *epoch = self.connection.execute(_STATE).fetchone()
-        self._counted = self._serial
-        self._epoch = Epoch(*epoch)
-
-    def ended(self) -> None:
-        """It is about to be committed."""
-        if self._serial != self._counted:
-            self.connection.execute(_COUNT, (self._serial,))
-
-    def entry(self, ident: bytes) -> Entry | None:
-        found = self.connection.execute(_ENTRY, (digest_of(ident),)).fetchone()
-        return None if found is None else Entry(*found)
-
-    def put(self, claim: Claim, entry: Entry) -> None:
-        dies = entry.until if entry.data is not None else entry.until + claim.keep
-        status, size = (0, 0) if entry.data is None else (status_of(entry.data), len(entry.data))
-        self.connection.execute(
-            _PUT,
-            (
-                digest_of(claim.ident),
-                entry.token,
-                entry.fingerprint,
-                entry.until,
-                entry.view,
-                entry.started,
-                dies,
-                claim.principal,
-                key_digest(claim.key),
-                claim.method,
-                _text(claim.path),
-                status,
-                size,
-                entry.data,
-            ),
-        )
-
-    def drop(self, ident: bytes) -> None:
-        self.connection.execute(_DROP, (digest_of(ident),))
-
-    def read(self, ident: bytes, data: bytes) -> Record:
-        return self._store.sealer.open(data, digest_of(ident))
-
-    def committed(self, ident: bytes) -> Entry | None:
-        return self.looked_up(ident) if self.known is _UNASKED else self.known
-
-    def looked_up(self, ident: bytes, timeout: float = 0.0) -> Entry | None:
-        """See SqliteStore.committed."""
-        found = self.connection.execute(_PLACE, (digest_of(ident),)).fetchone()
-        return None if found is None or found[0] is None else self._store.committed(ident, found[0], timeout)
-
-    def generation(self, name: str) -> Generation | None:
-        found = self.connection.execute(_GENERATION, (_text(name),)).fetchone()
-        if found is None:
-            return None
-        event, runs, until = found
-        return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
-
-    def age(self, name: str, generation: Generation) -> None:
-        runs = json.dumps(generation.runs) if generation.runs else ""
-        self.connection.execute(_AGE, (_text(name), generation.event, runs, generation.until))
-
-    def serial(self) -> int:
-        if self.reads_only:
-            raise _Written
-        self._serial += 1
-        return self._serial
-
-    def era(self) -> Epoch:
-        if self._epoch is None:
-            self._epoch = Epoch(*self.connection.execute(_STATE).fetchone()[1:])
-        return self._epoch
-
-    def begin(self, epoch: Epoch) -> None:
-        self._epoch = epoch
-        self.connection.execute(_BEGIN_EPOCH, epoch)
-
-    def audit(self, now: float, who: str, what: str, name: bytes) -> None:
-        """Leave a line that says what an operator did."""
-        added = self.connection.execute(
-            "INSERT INTO verbguard_audit (at, who, what, name) VALUES (?, ?, ?, ?)", (now, who, what, name)
-        )
-        self.connection.execute("DELETE FROM verbguard_audit WHERE number <= ?", ((added.lastrowid or 0) - _AUDITED,))
+def _audit(rows: Writing, now: float, who: str, what: str, name: bytes) -> None:
+    """Leave a line that says what an operator did."""
+    connection = rows.connection
+    added = connection.execute("INSERT INTO verbguard_audit (at, who, what, name) VALUES (?, ?, ?, ?)", (now, who, what, name))
+    connection.execute("DELETE FROM verbguard_audit WHERE number <= ?", ((added.lastrowid or 0) - _AUDITED,))
 
 
 def _kept(row: tuple[Any, ...], now: float) -> Kept:
@@ -661,11 +543,6 @@ def _kept(row: tuple[Any, ...], now: float) -> Kept:
         status=status,
         size=size,
     )
-
-
-def _text(path: str) -> str:
-    """A path as SQLite takes it, also one that holds what no text does: a server may hand over the bytes of any client."""
-    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
 def make_tables(connection: sqlite3.Connection) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "Generation",
+    "Looks",
     "Rows",
     "begin_epoch",
     "bump",
@@ -33,6 +34,7 @@ __all__ = [
     "end",
     "end_run",
     "linger",
+    "look",
     "own",
     "release",
     "renew",
@@ -75,12 +77,10 @@ class Epoch(NamedTuple):
     window: float = WINDOW
 
 
-class Rows(Protocol):
-    """Where a store has its rows. `own(path)` and `below(path)` are the names of a path's two generations."""
+class Looks(Protocol):
+    """What can be read of a store's rows. `own(path)` and `below(path)` are the names of a path's two generations."""
 
     def entry(self, ident: bytes) -> Entry | None: ...
-    def put(self, claim: Claim, entry: Entry) -> None: ...
-    def drop(self, ident: bytes) -> None: ...
     def read(self, ident: bytes, data: bytes) -> Record:
         """The record that was packed into `data`."""
         ...
@@ -90,12 +90,19 @@ class Rows(Protocol):
         ...
 
     def generation(self, name: str) -> Generation | None: ...
+    def era(self) -> Epoch: ...
+
+
+class Rows(Looks, Protocol):
+    """Where a store has its rows."""
+
+    def put(self, claim: Claim, entry: Entry) -> None: ...
+    def drop(self, ident: bytes) -> None: ...
     def age(self, name: str, generation: Generation) -> None: ...
     def serial(self) -> int:
         """One that is larger than all before."""
         ...
 
-    def era(self) -> Epoch: ...
     def begin(self, epoch: Epoch) -> None: ...
 
 
@@ -112,11 +119,7 @@ def below(path: str) -> str:
 
 def claim(rows: Rows, claim: Claim, now: float) -> Outcome:
     """See Store.claim."""
-    entry = rows.entry(claim.ident)
-    outcome = None if entry is None else _held(rows, claim, entry, now)
-    if not claim.keyless and type(outcome) is not Clash:
-        # what was committed with its effect is the result, whatever a run that was thought dead has said
-        outcome = _told(rows, claim, rows.committed(claim.ident), now) or outcome
+    outcome = look(rows, claim, now)
     if outcome is not None:
         return outcome
     epoch = rows.era()
@@ -134,7 +137,17 @@ def claim(rows: Rows, claim: Claim, now: float) -> Outcome:
     return Won(token)
 
 
-def _held(rows: Rows, claim: Claim, entry: Entry, now: float) -> Outcome | None:
+def look(rows: Looks, claim: Claim, now: float) -> Outcome | None:
+    """What a claim hears that changes nothing; None when it wins, which must be written."""
+    entry = rows.entry(claim.ident)
+    outcome = None if entry is None else _held(rows, claim, entry, now)
+    if not claim.keyless and type(outcome) is not Clash:
+        # what was committed with its effect is the result, whatever a run that was thought dead has said
+        outcome = _told(rows, claim, rows.committed(claim.ident), now) or outcome
+    return outcome
+
+
+def _held(rows: Looks, claim: Claim, entry: Entry, now: float) -> Outcome | None:
     """What an entry says to a claim; None when the ident is free again."""
     if entry.data is not None:
         if claim.keyless and (claim.touch is None or entry.view != _view(rows, claim.touch, now, rows.era())):
@@ -149,7 +162,7 @@ def _held(rows: Rows, claim: Claim, entry: Entry, now: float) -> Outcome | None:
     return None if claim.rerun else Unknown()
 
 
-def _told(rows: Rows, claim: Claim, entry: Entry | None, now: float) -> Outcome | None:
+def _told(rows: Looks, claim: Claim, entry: Entry | None, now: float) -> Outcome | None:
     """What a record says to a claim; None when its time is over."""
     if entry is None or entry.data is None or entry.until <= now:
         return None
@@ -295,7 +308,7 @@ def _seen(touch: Touch) -> Iterator[str]:
     yield from map(below, touch.above)
 
 
-def _view(rows: Rows, touch: Touch, now: float, epoch: Epoch) -> str:
+def _view(rows: Looks, touch: Touch, now: float, epoch: Epoch) -> str:
     events = [epoch.serial]
     for name in _seen(touch):
         known = rows.generation(name)
