@@ -258,3 +258,39 @@ def test_a_client_that_leaves_an_early_answer(gate: Gate) -> None:
         assert connection.head().status == 200
         part.wait(part.reached)
     part.wait(part.left)
+
+
+def test_a_client_that_stops_its_upload_holds_no_connection(hurried: Gate) -> None:
+    """It is told so, and the service is rid of it: a hundred such clients would be all that it can serve."""
+
+    def script(talk: Talk) -> None:
+        try:
+            talk.read()
+        finally:
+            talk.part.left.set()
+
+    part = hurried.plays(script)
+    with hurried.connect() as connection:
+        answer = connection.send(ask("POST /x", f"X-Case: {part.name}", "Content-Length: 100", content=b"abc")).answer()
+        assert (answer.status, answer.closes) == (408, True)
+        part.wait(part.left)
+    assert not part.only.complete
+
+
+def test_a_client_that_takes_nothing_holds_no_connection(hurried: Gate) -> None:
+    """Nor does one that does not read its answer."""
+
+    def script(talk: Talk) -> None:
+        talk.read()
+        talk.send(CHUNKED)
+        try:
+            while True:
+                talk.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        except Hangup:
+            talk.part.left.set()
+            raise
+
+    part = hurried.plays(script)
+    with hurried.connect() as connection:
+        connection.send(ask("GET /x", f"X-Case: {part.name}"))
+        part.wait(part.left)

@@ -63,7 +63,7 @@ class AiohttpUpstream:
     ) -> None:
         self.timeout = timeout
         self._connect_timeout = connect_timeout
-        self._base = {"scheme": scheme, "host": host, "port": port}
+        self._base = {"scheme": scheme, "host": f"[{host}]" if ":" in host else host, "port": port}
         self._limits, self._wider = (
             aiohttp.ClientTimeout(connect=connect_timeout, sock_connect=connect_timeout, sock_read=seconds)
             for seconds in (timeout, timeout + late)
@@ -256,6 +256,7 @@ class _Sent(Payload):
     def __init__(self, content: Content, patience: _Patience) -> None:
         super().__init__(content)
         self._size = content.length
+        content.patience = patience.timeout
         self._autoclose = True
         self._patience = patience
 
