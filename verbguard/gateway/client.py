@@ -20,11 +20,13 @@ from yarl import URL
 from verbguard.gateway.connections import Connector, listen, send_octets
 from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
+from verbguard.methods import SAFE
 
 __all__ = ["AiohttpUpstream"]
 
 IDLE = 4.0  # seconds that a connection is kept for the next request: less than the 5 after which common servers hang up
 EXPECT = 1.0  # seconds that content waits for a 100 (Continue), which old services do not send (RFC 9110 10.1.1)
+_CONDITIONS = frozenset(["if", "if-match", "if-none-match", "if-unmodified-since"])
 LARGEST_MESSAGE = 16 << 20  # bytes of a WebSocket message, as uvicorn takes them
 LARGEST_FIELD = 64 << 10  # bytes of a status line or of a field
 MOST_FIELDS = 1_000
@@ -48,6 +50,7 @@ class _Names(dict[bytes, istr]):
 
 _NAMES = _Names()
 _HINTS: ContextVar[Hints | None] = ContextVar("hints", default=None)  # aiohttp hands a request on without its caller
+_BEGUN: ContextVar[list[None] | None] = ContextVar("begun", default=None)  # an entry for each time that a request was sent
 _AS_OCTETS = istr(":octets")  # a name that no field has: this head is not UTF-8
 
 
@@ -123,6 +126,8 @@ class AiohttpUpstream:
         sent = None if content is None else _Sent(content, patience)
         if sent is None:
             patience.begin(self._connect_timeout)
+        begun: list[None] = []
+        _BEGUN.set(begun)
         limits = self._limits if overdue is None else self._wider
         try:
             async with asyncio.timeout(None) as patience.limit:
@@ -130,6 +135,8 @@ class AiohttpUpstream:
                     method, url, headers=fields, data=sent, allow_redirects=False, timeout=limits
                 )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
+            if begun:
+                raise Malformed(f"its connection ended, and it was not reached again: {error}") from error
             raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
         except TimeoutError as error:
             raise Late("no answer in time") from error
@@ -235,6 +242,11 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> Any:
         """Send the head, and begin with the content."""
+        if (begun := _BEGUN.get()) is not None:
+            if begun and self.method not in SAFE and not _CONDITIONS.isdisjoint(map(str.lower, self.headers)):
+                # What the first time has done would make the condition false, and its client would be told that nothing was.
+                raise aiohttp.ClientConnectionError("the connection ended; a write with a condition is not repeated")
+            begun.append(None)
         if self.headers.get("Authorization", "")[:9].lower().startswith(_BY_CONNECTION):
             conn.protocol.force_close()
         if self.headers.pop(_AS_OCTETS, None) is not None:
