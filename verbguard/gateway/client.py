@@ -136,12 +136,12 @@ class AiohttpUpstream:
                 )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             if begun:
-                raise Malformed(f"its connection ended, and it was not reached again: {error}") from error
-            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+                raise Malformed(f"its connection ended, and it was not reached again: {_said(error)}") from error
+            raise Unreached(_said(error), late=isinstance(error, TimeoutError)) from error
         except TimeoutError as error:
             raise Late("no answer in time") from error
         except aiohttp.ClientError as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from error
+            raise Malformed(_said(error)) from error
         except ValueError as error:
             raise Forbidden(str(error)) from error
         finally:
@@ -164,9 +164,9 @@ class AiohttpUpstream:
                 error.status, [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in lines]
             ) from error
         except (TimeoutError, aiohttp.ClientConnectorError) as error:
-            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+            raise Unreached(_said(error), late=isinstance(error, TimeoutError)) from error
         except aiohttp.ClientError as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from error
+            raise Malformed(_said(error)) from error
         except ValueError as error:
             raise Forbidden(str(error)) from error
         return _Socket(found)
@@ -176,6 +176,15 @@ class AiohttpUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in one line of a log, without the target that aiohttp names: its query may hold a secret."""
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    words = " ".join(said.split())
+    return words if isinstance(error, aiohttp.ClientConnectorError) else f"{type(error).__name__}: {words}"
 
 
 def _judge_codings(found: aiohttp.ClientResponse) -> None:
