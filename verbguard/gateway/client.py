@@ -218,6 +218,8 @@ class _Patience:
         """All is sent, or will be when a connection is there, which takes `more` seconds at most."""
         if self._over:  # some answer before they have all of the content
             return
+        if self._handle is not None:
+            self._handle.cancel()  # the same content is sent a second time
         self._handle = self._loop.call_later(self.timeout + more, self._late)
 
     def end(self) -> None:
@@ -227,7 +229,7 @@ class _Patience:
             self._handle.cancel()
 
     def _late(self) -> None:
-        if not self.limit.expired():
+        if not self._over and not self.limit.expired():
             self.limit.reschedule(self._loop.time() + (0.0 if self._overdue is None else self._overdue()))
 
 
