@@ -170,11 +170,14 @@ def test_an_error_of_the_server_s_receive_is_the_program_s(method: str) -> None:
         assert (answer.status, answer.body, answer.replayed) == (200, b"x", False)
 
 
-def gone() -> Any:
+UVLOOP = RuntimeError("unable to perform operation on <TCPTransport closed=True reading=False>; the handler is closed")
+
+
+def gone(error: Exception | None = None) -> Any:
     """A server's `send` after its client has left, by the newer specification."""
 
     async def send(message: Any) -> None:
-        raise OSError("the client is gone")
+        raise error or OSError("the client is gone")
 
     return send
 
@@ -186,15 +189,27 @@ def test_an_error_of_the_server_s_send_reaches_the_program() -> None:
         asyncio.run(verbguard.guard(Program(apps.one_message))(exchange.scope(), exchange.receive, gone()))
 
 
-def test_an_answer_that_nobody_took_is_kept() -> None:
+@pytest.mark.parametrize("error", [OSError("the client is gone"), UVLOOP], ids=["an OSError", "uvloop's own error"])
+def test_an_answer_that_nobody_took_is_kept(error: Exception) -> None:
     """With a key the effect is recorded although the client was gone before the answer: the retry replays it."""
     program = Program(apps.many_messages)
     guarded = verbguard.guard(program)
     exchange = Exchange(None, ask("POST", "/do", key="k"), "2.4")
     with contextlib.suppress(OSError):  # whether the program hears of it is the guard's choice here
-        asyncio.run(guarded(exchange.scope(), exchange.receive, gone()))
+        asyncio.run(guarded(exchange.scope(), exchange.receive, gone(error)))
     retry = run(guarded, ask("POST", "/do", key="k"))
     assert (retry.status, retry.body, retry.replayed, program.runs) == (200, b"a b c", True, 1)
+
+
+def test_a_server_that_finds_fault_with_an_answer_is_heard() -> None:
+    """An error that does not say that the client left is the program's, as it would be without a guard."""
+    exchange = Exchange(None, ask("POST", "/do", key="k"), "2.4")
+    with pytest.raises(RuntimeError, match="longer"):
+        asyncio.run(
+            verbguard.guard(Program(apps.one_message))(
+                exchange.scope(), exchange.receive, gone(RuntimeError("Response content longer than Content-Length"))
+            )
+        )
 
 
 # -- scopes -----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 from commands import apps
 from commands.running import PATIENCE, ask, run, started, without
 from commands.upstreams import Upstream, upstream
+from gateway.upstream import Upstream as RawUpstream
 
 LISTENS = re.compile(r" on http://127\.0\.0\.1:(\d+)")
 ADMIN = re.compile(r"Health and metrics: http://127\.0\.0\.1:(\d+)/-/verbguard/health")
@@ -123,6 +124,48 @@ def test_the_public_port_has_nothing_of_the_admin_port(tmp_path: Path, service: 
         answer, _ = asked(running.admin, "POST", "/-/verbguard/health")
         assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
     assert service.seen == [("GET", "/-/verbguard/health")]
+
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_goes_wrong_gives_no_secret_away(tmp_path: Path, workers: str) -> None:
+    """Neither an answer that is none, nor a service that cannot be reached, nor a WebSocket; each is one line of the log."""
+    service = RawUpstream()
+    bad = service.plays(b"HTTP/1.1 200 OK\r\nX-A\r\n\r\n")
+    text = f"[gateway]\nupstream = '{service.url}'\nconnections = 1\nconnect_timeout = 0.2"
+
+    def hold(talk: Any) -> None:
+        talk.read()
+        talk.pause()
+        talk.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    held = service.plays(hold)
+    with gateway(tmp_path, "--workers", workers, text=text) as running:
+        assert running.ask("GET", "/x?token=s3cret", X_Case=bad.name)[0].status == 502
+        if workers == "1":
+            waiting = threading.Thread(target=running.ask, args=("GET", "/x"), kwargs={"X_Case": held.name})
+            waiting.start()
+            held.wait(held.reached)
+            assert running.ask("GET", "/x?token=s3cret")[0].status == 504
+            held.opened.set()
+            waiting.join()
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE)
+        connection.request("GET", "/x?token=s3cret", headers=HANDSHAKE)
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert running.stopped() == 0
+    service.stop()
+    lines = [line for line in "".join(running.output).splitlines() if line.strip()]
+    assert not any("s3cret" in line for line in lines), lines
+    assert all(re.match(r"[A-Z]+: |\d{4}-|verbguard |Health ", line) for line in lines), lines
+    assert sum("gave no answer" in line for line in lines) == 1
 
 
 # ---- mistakes

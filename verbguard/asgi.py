@@ -43,6 +43,7 @@ WAITERS = 1_000  # twins that may wait at once; more would make a retry storm a 
 
 _PAIR = (tuple, list)
 _SHUT_DOWN = frozenset(["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
+_CLOSED = "the handler is closed"  # how uvloop says, by a RuntimeError, that the server has given a connection up
 _UNSEEN = frozenset(["http.response.pathsend", "http.response.zerocopysend"])  # the server reads the content itself
 
 
@@ -705,8 +706,8 @@ class _Serving(Serving):
             return None
         try:
             await self.send_inner(message)
-        except OSError:
-            self._gone()
+        except (OSError, RuntimeError) as error:
+            self._gone(error)
         return None
 
     async def _started(self, message: Message) -> None:
@@ -770,12 +771,13 @@ class _Serving(Serving):
         if not self._client_gone:
             try:
                 await self.send_inner(message)
-            except OSError:
-                self._gone()
+            except (OSError, RuntimeError) as error:
+                self._gone(error)
 
-    def _gone(self) -> None:
+    def _gone(self, error: OSError | RuntimeError) -> None:
         """A client that went away does not stop an app whose answer may still be recorded."""
-        if not self.token or (not self.settled_at and not self.storable):
+        left = isinstance(error, OSError) or _CLOSED in str(error)
+        if not left or not self.token or (not self.settled_at and not self.storable):
             raise
         self._client_gone = True
 

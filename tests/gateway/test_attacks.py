@@ -7,8 +7,8 @@ from time import sleep
 import pytest
 
 from gateway.client import ask, chunked, said
-from gateway.stage import Gate
-from gateway.upstream import Hangup, Talk
+from gateway.stage import SERVERS, Gate, gateway
+from gateway.upstream import Hangup, Talk, Upstream
 
 CHUNKED = said("200 OK", "Transfer-Encoding: chunked")
 
@@ -258,3 +258,83 @@ def test_a_client_that_leaves_an_early_answer(gate: Gate) -> None:
         assert connection.head().status == 200
         part.wait(part.reached)
     part.wait(part.left)
+
+
+def test_a_client_that_stops_its_upload_holds_no_connection(hurried: Gate) -> None:
+    """It is told so, and the service is rid of it: a hundred such clients would be all that it can serve."""
+
+    def script(talk: Talk) -> None:
+        try:
+            talk.read()
+        finally:
+            talk.part.left.set()
+
+    part = hurried.plays(script)
+    with hurried.connect() as connection:
+        answer = connection.send(ask("POST /x", f"X-Case: {part.name}", "Content-Length: 100", content=b"abc")).answer()
+        assert (answer.status, answer.closes) == (408, True)
+        part.wait(part.left)
+    assert not part.only.complete
+
+
+def test_a_client_that_takes_nothing_holds_no_connection(hurried: Gate) -> None:
+    """Nor does one that does not read its answer."""
+
+    def script(talk: Talk) -> None:
+        talk.read()
+        talk.send(CHUNKED)
+        try:
+            while True:
+                talk.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        except Hangup:
+            talk.part.left.set()
+            raise
+
+    part = hurried.plays(script)
+    with hurried.connect() as connection:
+        connection.send(ask("GET /x", f"X-Case: {part.name}"))
+        part.wait(part.left)
+
+
+def ends_when_reused(talk: Talk) -> None:
+    """The first request is answered; the second is read, as it may have run, and the connection ends."""
+    talk.read()
+    if talk.round == 2:
+        talk.close()
+    talk.send(said("200 OK", content=b"%d" % talk.round))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_was_sent_and_cannot_be_sent_again_is_not_called_unsent(server: str) -> None:
+    """The service goes away with the second request in its hands: nobody knows what it did with it."""
+    upstream = Upstream()
+
+    def script(talk: Talk) -> None:
+        talk.read()
+        if talk.round > 1:
+            upstream.stop()
+            talk.close()
+        talk.send(said("200 OK", content=b"1"))
+
+    part = upstream.plays(script)
+    with gateway(upstream, server, "guard", {}) as gate, gate.connect() as connection:
+        assert connection.send(ask("GET /x", f"X-Case: {part.name}")).answer().content == b"1"
+        answer = connection.send(ask("PUT /x", f"X-Case: {part.name}", content=b"{}")).answer()
+    assert len(part.seen) == 2
+    assert (answer.status, answer.json()["detail"]) == (502, "What became of the request is not known.")
+
+
+@pytest.mark.parametrize(
+    "condition", ['If-Match: "a"', "If-None-Match: *", "If-Unmodified-Since: Sun, 29 Nov 2026 00:00:00 GMT"]
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_write_with_a_condition_is_sent_once(gate: Gate, method: str, condition: str) -> None:
+    """The second time its own first effect would make it a 412, and the client would take it for somebody else's."""
+    part = gate.plays(ends_when_reused)
+    gate.upstream.hang_up()
+    content = b"{}" if method == "PUT" else None
+    with gate.connect() as connection:
+        assert connection.send(ask("GET /x", f"X-Case: {part.name}")).answer().content == b"1"
+        answer = connection.send(ask(f"{method} /x", f"X-Case: {part.name}", condition, content=content)).answer()
+    assert [seen.method for seen in part.seen] == ["GET", method]
+    assert (answer.status, answer.rule) == (502, "gateway-502-504")

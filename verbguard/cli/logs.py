@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from verbguard.cli.terminal import colourless
+
+
+class Once(logging.Filter):
+    """Without uvicorn's own line for each WebSocket: the access log has one, which hides what is secret in a query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        return '"WebSocket %s"' not in str(record.msg)
 
 
 def logging_for(server: str) -> dict[str, Any]:
@@ -16,8 +25,8 @@ def logging_for(server: str) -> dict[str, Any]:
             "fmt": "%(levelprefix)s %(message)s",
             "use_colors": False if colourless() else None,
         }
-    handlers = {
-        "words": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"},
+    handlers: dict[str, Any] = {
+        "words": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr", "filters": ["once"]},
         "requests": {"class": "logging.StreamHandler", "formatter": "bare", "stream": "ext://sys.stdout"},
     }
     loggers = {
@@ -30,6 +39,7 @@ def logging_for(server: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
+        "filters": {"once": {"()": "verbguard.cli.logs.Once"}},
         "formatters": formats,
         "handlers": handlers,
         "loggers": loggers,

@@ -20,11 +20,13 @@ from yarl import URL
 from verbguard.gateway.connections import Connector, listen, send_octets
 from verbguard.gateway.upstream import Answer, Closed, Content, Forbidden, Hints, Late, Malformed, Truncated, Unreached
 from verbguard.http import Headers
+from verbguard.methods import SAFE
 
 __all__ = ["AiohttpUpstream"]
 
 IDLE = 4.0  # seconds that a connection is kept for the next request: less than the 5 after which common servers hang up
 EXPECT = 1.0  # seconds that content waits for a 100 (Continue), which old services do not send (RFC 9110 10.1.1)
+_CONDITIONS = frozenset(["if", "if-match", "if-none-match", "if-unmodified-since"])
 LARGEST_MESSAGE = 16 << 20  # bytes of a WebSocket message, as uvicorn takes them
 LARGEST_FIELD = 64 << 10  # bytes of a status line or of a field
 MOST_FIELDS = 1_000
@@ -48,6 +50,7 @@ class _Names(dict[bytes, istr]):
 
 _NAMES = _Names()
 _HINTS: ContextVar[Hints | None] = ContextVar("hints", default=None)  # aiohttp hands a request on without its caller
+_BEGUN: ContextVar[list[None] | None] = ContextVar("begun", default=None)  # an entry for each time that a request was sent
 _AS_OCTETS = istr(":octets")  # a name that no field has: this head is not UTF-8
 
 
@@ -63,7 +66,7 @@ class AiohttpUpstream:
     ) -> None:
         self.timeout = timeout
         self._connect_timeout = connect_timeout
-        self._base = {"scheme": scheme, "host": host, "port": port}
+        self._base = {"scheme": scheme, "host": f"[{host}]" if ":" in host else host, "port": port}
         self._limits, self._wider = (
             aiohttp.ClientTimeout(connect=connect_timeout, sock_connect=connect_timeout, sock_read=seconds)
             for seconds in (timeout, timeout + late)
@@ -122,6 +125,8 @@ class AiohttpUpstream:
         sent = None if content is None else _Sent(content, patience)
         if sent is None:
             patience.begin(self._connect_timeout)
+        begun: list[None] = []
+        _BEGUN.set(begun)
         limits = self._limits if overdue is None else self._wider
         try:
             async with asyncio.timeout(None) as patience.limit:
@@ -129,11 +134,13 @@ class AiohttpUpstream:
                     method, url, headers=fields, data=sent, allow_redirects=False, timeout=limits
                 )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
-            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+            if begun:
+                raise Malformed(f"its connection ended, and it was not reached again: {_said(error)}") from error
+            raise Unreached(_said(error), late=isinstance(error, TimeoutError)) from error
         except TimeoutError as error:
             raise Late("no answer in time") from error
         except aiohttp.ClientError as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from error
+            raise Malformed(_said(error)) from error
         except ValueError as error:
             raise Forbidden(str(error)) from error
         finally:
@@ -156,9 +163,9 @@ class AiohttpUpstream:
                 error.status, [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in lines]
             ) from error
         except (TimeoutError, aiohttp.ClientConnectorError) as error:
-            raise Unreached(str(error), late=isinstance(error, TimeoutError)) from error
+            raise Unreached(_said(error), late=isinstance(error, TimeoutError)) from error
         except aiohttp.ClientError as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from error
+            raise Malformed(_said(error)) from error
         except ValueError as error:
             raise Forbidden(str(error)) from error
         return _Socket(found)
@@ -168,6 +175,15 @@ class AiohttpUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in one line of a log, without the target that aiohttp names: its query may hold a secret."""
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    words = " ".join(said.split())
+    return words if isinstance(error, aiohttp.ClientConnectorError) else f"{type(error).__name__}: {words}"
 
 
 def _judge_codings(found: aiohttp.ClientResponse) -> None:
@@ -202,6 +218,8 @@ class _Patience:
         """All is sent, or will be when a connection is there, which takes `more` seconds at most."""
         if self._over:  # some answer before they have all of the content
             return
+        if self._handle is not None:
+            self._handle.cancel()  # the same content is sent a second time
         self._handle = self._loop.call_later(self.timeout + more, self._late)
 
     def end(self) -> None:
@@ -211,7 +229,7 @@ class _Patience:
             self._handle.cancel()
 
     def _late(self) -> None:
-        if not self.limit.expired():
+        if not self._over and not self.limit.expired():
             self.limit.reschedule(self._loop.time() + (0.0 if self._overdue is None else self._overdue()))
 
 
@@ -234,6 +252,11 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> Any:
         """Send the head, and begin with the content."""
+        if (begun := _BEGUN.get()) is not None:
+            if begun and self.method not in SAFE and not _CONDITIONS.isdisjoint(map(str.lower, self.headers)):
+                # What the first time has done would make the condition false, and its client would be told that nothing was.
+                raise aiohttp.ClientConnectionError("the connection ended; a write with a condition is not repeated")
+            begun.append(None)
         if self.headers.get("Authorization", "")[:9].lower().startswith(_BY_CONNECTION):
             conn.protocol.force_close()
         if self.headers.pop(_AS_OCTETS, None) is not None:
@@ -255,6 +278,7 @@ class _Sent(Payload):
     def __init__(self, content: Content, patience: _Patience) -> None:
         super().__init__(content)
         self._size = content.length
+        content.patience = patience.timeout
         self._autoclose = True
         self._patience = patience
 

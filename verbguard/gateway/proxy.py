@@ -84,6 +84,7 @@ class Gateway:
         self.names = Names(asked.upstream, asked.public, own=host == "upstream")
         self.trusted = trust_forwarded
         self.late = asked.late
+        self.timeout = asked.timeout
         self.client = client or _aiohttp(asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,6 +199,11 @@ class _Passing:
             if self.content is not None and self.content.gone:
                 self.gone = True
                 return None
+            if self.content is not None and self.content.stopped:
+                # RFC 9110 15.5.9; with a key all of the content was here before, so no claim has to hear of it
+                closing = [(b"connection", b"close")] if self.scope.get("http_version", "1.1") in _ON_HTTP1 else []
+                await _reply(self.send, _unserved(408, "The rest of the content did not come in time.", closing))
+                return None
             logger.warning("verbguard: the service at %s gave no answer: %s", self.gateway.upstream, error)
             await self._tell(502, "The service gave no valid answer", "What became of the request is not known.")
         except Late:
@@ -275,16 +281,29 @@ class _Passing:
                 piece = await answer.read()
                 more = bool(piece) and not answer.ended()
                 if more:
-                    await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await self._hand({"type": "http.response.body", "body": piece, "more_body": True})
             if content is not None and content.coming:
-                await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+                await self._hand({"type": "http.response.body", "body": piece, "more_body": True})
                 answer.close()
                 await content.spend(LINGER)
                 piece = b""
             await self.send({"type": "http.response.body", "body": piece, "more_body": False})
         except Truncated as error:
             # The server cuts the connection of an app that leaves in the middle: the client must not take this for all.
-            logger.warning("verbguard: the service at %s: %s", self.gateway.upstream, error)
+            if not self.gone:
+                logger.warning("verbguard: the service at %s: %s", self.gateway.upstream, error)
+
+    async def _hand(self, message: Message) -> None:
+        """A piece to a client that takes it in time; one that does not would hold a connection to the service."""
+        try:
+            async with asyncio.timeout(self.gateway.timeout) as limit:
+                await self.send(message)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self.gone = True
+            logger.info("verbguard: a client took nothing of an answer for %g s", self.gateway.timeout)
+            raise Truncated("the client takes nothing") from None
 
     # ---- the client's presence
 

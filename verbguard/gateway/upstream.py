@@ -67,6 +67,9 @@ class Content:
     nothing will follow. A small content is kept, so that it can be sent again.
     """
 
+    patience: float | None = None  # seconds without a piece after which the client has stopped: it holds a connection meanwhile
+    stopped = False  # whether it has
+
     MOST_KEPT = 64 << 10  # bytes: what servers hand over at once, in one piece or in two
 
     def __init__(self, length: int | None, first: bytes, whole: bool, receive: Callable[[], Awaitable[Any]]) -> None:
@@ -84,12 +87,17 @@ class Content:
         return self._lost or self._reading and not self.whole
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The pieces, the first one first. Raises ConnectionAbortedError where the client leaves before the end."""
+        """The pieces, the first one first. Raises ConnectionAbortedError where the client leaves or stops before the end."""
         if self.first:
             yield self.first
         while not self.whole:
             self._reading = True
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self.patience):
+                    message = await self._receive()
+            except TimeoutError:
+                self.stopped = True
+                raise ConnectionAbortedError("the client stopped in the middle of its content") from None
             if message["type"] != "http.request":
                 self.gone = True
                 raise ConnectionAbortedError("the client went away before the end of its content")
