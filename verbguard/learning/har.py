@@ -163,5 +163,7 @@ def _object(entry: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     """A value, for an error; of a text, a list or an object only that it is one, as it could hold what nobody should read."""
-    kind = {str: "a text", list: "a list", dict: "an object"}.get(type(value))
-    return json.dumps(value)[:40] if kind is None or not value else kind
+    for kind, name in ((str, "a text"), (list, "a list"), (dict, "an object")):
+        if value and isinstance(value, kind):
+            return name
+    return json.dumps(value)[:40]
