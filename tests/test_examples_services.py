@@ -93,8 +93,14 @@ def test_what_others_write_is_seen(dav: Service, root: Path) -> None:
 
 
 def test_an_update_is_not_lost(dav: Service, root: Path) -> None:
-    """nginx does not look at If-Match and If-None-Match; the gateway compares them with the ETag that nginx has."""
+    """nginx does not look at If-Match and If-None-Match. The gateway compares them with the ETag that nginx has of a file
+    some seconds old; of a new one, whose ETag the next content may share, with that of its content."""
     dav.ask("PUT", "/compared.txt", "first")
+    fresh = dav.ask("GET", "/compared.txt").headers["etag"]
+    assert dav.bare.ask("GET", "/compared.txt").headers["etag"] != fresh
+    assert dav.ask("PUT", "/compared.txt", "FIRST", if_match=fresh).status == 204
+    assert dav.ask("PUT", "/compared.txt", "first", if_match=fresh).status == 412
+    os.utime(root / "compared.txt", (1_000_000_000, 1_000_000_000))
     tag = dav.ask("GET", "/compared.txt").headers["etag"]
     assert dav.bare.ask("GET", "/compared.txt").headers["etag"] == tag
     assert dav.ask("PUT", "/compared.txt", "second", if_match=tag).status == 204

@@ -152,7 +152,7 @@ READS: dict[str, tuple[Shown, str | None]] = {
     "its own": ((200, [*TEXT, ("etag", '"own"')], [b"state"]), '"own"'),
     "its own without quotes": ((200, [*TEXT, ("etag", "own")], [b"state"]), '"own"'),
     "its own, large": ((200, [*TEXT, ("etag", '"own"')], [LARGE]), '"own"'),
-    "its own, fresh": ((200, [*TEXT, *FRESH], [b"state"]), STATE),
+    "its own, fresh": ((200, [*TEXT, *FRESH], [b"state"]), tag_of_content(b"state", '"own"')),
     "its own, fresh and large": ((200, [*TEXT, *FRESH], [LARGE]), 'W/"own"'),
     "its own, settled": ((200, [*TEXT, *SETTLED], [b"state"]), '"own"'),
     "its own, weak": ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), STATE),
@@ -270,6 +270,20 @@ def test_a_clients_get_shows_the_same_bytes(opened: Open) -> None:
     assert (first.get("range"), third.get("range"), third.get("if-range")) == ("bytes=0-1", None, None)
 
 
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [(STATE, None), (tag_of_content(b"state", '"own"'), '"own"'), ('"own"', '"own"'), (f'"own", {STATE}', None), ("*", "*")],
+)
+def test_the_app_hears_of_states_that_it_knows(opened: Open, said: str, heard: str | None) -> None:
+    """It may compare for itself: with an ETag that was made here every condition would be false."""
+    stage = opened()
+    stage.service.shown = (200, [*TEXT, *SETTLED], [b"state"])
+    lock = 'Not <urn:x> ["vg-' + "x" * 24 + '-theirs"] [W/"w"]'
+    assert stage.send(if_match=said, **{"if": lock}).status == 204
+    headers = stage.service.asked[-1][2]
+    assert (headers.get("if-match"), headers["if"]) == (heard, 'Not <urn:x> ["theirs"] [W/"w"]')
+
+
 def test_a_write_without_a_condition_asks_for_nothing(opened: Open) -> None:
     stage = opened()
     assert stage.send().status == 204
@@ -279,6 +293,7 @@ def test_a_write_without_a_condition_asks_for_nothing(opened: Open) -> None:
 # ---- what the write gets
 
 KNOWN = {"if_match": STATE}
+STANDING_IN = {"if_match": tag_of_content(b"state", '"own"')}
 ANY, NONE = {"if_match": "*"}, {"if_none_match": "*"}
 DATED = {"if_unmodified_since": MODIFIED[1]}
 
@@ -294,6 +309,9 @@ WRITES: list[tuple[Shown | Exception, dict[str, str], int, str | None]] = [
     ((200, [*TEXT, ("etag", '"own"')], [b"state"]), {"if_match": '"other"'}, 412, "if-match-evaluated"),
     ((200, [*TEXT, *FRESH], [b"state"]), {"if_match": '"own"'}, 412, "if-match-evaluated"),
     ((200, [*TEXT, *FRESH], [b"state"]), KNOWN, 204, None),
+    ((200, [*TEXT, *FRESH], [b"state"]), STANDING_IN, 204, None),
+    ((200, [*TEXT, *SETTLED], [b"state"]), STANDING_IN, 204, None),
+    ((200, [*TEXT, *FRESH], [b"ten"]), STANDING_IN, 412, "if-match-evaluated"),
     ((200, [*TEXT, *FRESH], [LARGE]), {"if_match": '"own"'}, 412, "state-unknown"),
     ((200, [*TEXT, *SETTLED], [LARGE]), {"if_match": '"own"'}, 204, None),
     ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), KNOWN, 204, None),

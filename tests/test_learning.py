@@ -502,6 +502,7 @@ def test_the_proposal_can_be_loaded(exchanges: list[Exchanged]) -> None:
 @given(st.lists(EXCHANGE, max_size=12))
 @example([one("PUT", "/items"), one("GET", "/items/1"), one("POST", "/items", 201, location="/items/7")])
 @example([one("POST", "/a b", 201, None, b"1", **KEY), one("POST", "/a b", 201, None, b"2", **KEY)])
+@example([one("POST", "/", 304, **KEY), one("POST", "/?", 200, None, b"1", **KEY)])
 @example([one("TRACE", "/\x7f"), one("PUT", "/a b", content_range="bytes 0-1/9")])
 @example([one("POST", "/x", 400, **KEY), one("POST", "/x", 422, **KEY), one("POST", "/x", 201, **KEY)])
 def test_nothing_that_succeeded_is_refused(exchanges: list[Exchanged]) -> None:

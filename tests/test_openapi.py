@@ -18,6 +18,7 @@ import verbguard
 from verbguard import ConfigError, Kind, Policy
 from verbguard.config import load as load_config
 from verbguard.config import loads as config
+from verbguard.http import Request
 from verbguard.methods import METHODS
 from verbguard.openapi import Knowledge, load, loads
 from verbguard.plans import Guard
@@ -402,14 +403,23 @@ def test_methods_that_are_none_are_told(tmp_path: Path, value: str) -> None:
         load_config(tmp_path / "verbguard.toml")
 
 
-def test_put_on_a_documented_collection(caplog: pytest.LogCaptureFixture) -> None:
-    """It is refused as asked, and start-up names the word that allows it."""
-    value = document({"/items": operations("get", "put"), "/items/{id}": ITEM})
-    guard = Guard(read(value).policies())
+@pytest.mark.parametrize(
+    ("methods", "file", "refused"),
+    [
+        (("get", "post"), "", True),  # nobody says that PUT means anything here
+        (("get", "put"), "", False),  # a document never shrinks Allow
+        (("get", "put"), '[policies."/items"]\nput = "refuse"', True),  # the file's word wins
+    ],
+)
+def test_put_on_a_documented_collection(tmp_path: Path, methods: tuple[str, ...], file: str, refused: bool) -> None:
+    (tmp_path / "api.json").write_text(json.dumps(document({"/items": operations(*methods), "/items/{id}": ITEM})))
+    (tmp_path / "verbguard.toml").write_text(f'openapi = "api.json"\n{file}')
+    guard = Guard(load_config(tmp_path / "verbguard.toml").policies)
     guard.compile()
-    with caplog.at_level("INFO", "verbguard"):
-        guard.start(shared=True)
-    assert 'put="allow" allows it' in caplog.text
+    guard.start(shared=True)
+    plan = guard.settle(Request("PUT", "/items", [(b"host", b"shop.example")]))
+    assert plan.refuses is refused
+    assert ("PUT" in plan.target.allow) is not refused
 
 
 # ---- a service that shows no routes, as a process

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from commands import apps
-from commands.running import PATIENCE, ask, run, started
+from commands.running import PATIENCE, ask, run, started, without
 from commands.upstreams import Upstream, upstream
 from gateway.upstream import Upstream as RawUpstream
 
@@ -181,11 +181,15 @@ WRONG = [
     (["--upstream", "http://h", "--admin", "nowhere"], "[HOST:]PORT"),
     (["--upstream", "http://h", "--admin", "70000"], "[HOST:]PORT"),
     (["shop:app", "--config", "memory.toml"], "serve one of them"),
+    (["--upstream", "http://h", "--server", "granian", "--http", "h11"], "--http is uvicorn's"),
+    (["--upstream", "http://h", "--server", "granian", "--keep-alive", "5"], "--keep-alive is uvicorn's"),
 ]
 
 
-@pytest.mark.parametrize("extra", [(), ("--workers", "2"), ("--server", "granian")], ids=["alone", "workers", "granian"])
-@pytest.mark.parametrize(("arguments", "says"), WRONG)
+OTHERWISE = [(*WRONG[0], ("--workers", "2")), (*WRONG[3], ("--workers", "2")), (*WRONG[3], ("--server", "granian"))]
+
+
+@pytest.mark.parametrize(("arguments", "says", "extra"), [(*row, ()) for row in WRONG] + OTHERWISE)
 def test_mistakes_are_told_at_once(tmp_path: Path, arguments: list[str], says: str, extra: tuple[str, ...]) -> None:
     """Exit status 2 and the reason, once, however many workers were asked for."""
     (tmp_path / "odd.toml").write_text("profile = 'guard'\n[gateway]\ntimeot = 5\n")
@@ -194,6 +198,23 @@ def test_mistakes_are_told_at_once(tmp_path: Path, arguments: list[str], says: s
     done = run("serve", *arguments, *extra, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count(says) == 1 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "says"),
+    [
+        ("aiohttp", ["--upstream", "http://h"], "verbguard[gateway]"),
+        ("aiohttp", ["fast:app", "--admin", "0"], "verbguard[gateway]"),
+        ("uvicorn", ["fast:app"], "verbguard[gateway]"),
+        ("granian", ["fast:app", "--server", "granian"], "pip install granian"),
+    ],
+)
+def test_what_is_not_installed_is_named(tmp_path: Path, module: str, arguments: list[str], says: str) -> None:
+    """One line says what to install."""
+    apps.write(tmp_path)
+    done = run("serve", *arguments, cwd=tmp_path, command=without(module))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 # ---- the end
@@ -243,8 +264,11 @@ def test_running_requests_are_finished_and_recorded(tmp_path: Path, service: Ups
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_it_at_once(tmp_path: Path, service: Upstream, server: tuple[str, ...], sig: int) -> None:
-    """Whoever cannot wait does not have to, although a request is running."""
+def test_a_second_signal_ends_it_at_once(
+    tmp_path: Path, service: Upstream, server: tuple[str, ...], sig: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot wait does not have to, although a request is running; nothing is left behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with gateway(tmp_path, *server, "--upstream", service.url) as running:
         thread, got = in_flight(running, service)
         running.process.send_signal(sig)
@@ -253,6 +277,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, service: Upstream, serv
         service.release.set()
         thread.join(PATIENCE)
     assert got and got != [201]  # the connection was cut
+    assert not list(tmp_path.glob("verbguard-*"))
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -383,6 +383,7 @@ TOUCHES: list[tuple[str, Callable[[], Touch], bool]] = [
     ("COPY of a sibling to it", lambda: touch_of("COPY", "/items/2", destination="http://host/items/1"), True),
     ("MOVE of a sibling to its part", lambda: touch_of("MOVE", "/items/2", destination="/items/1/parts/9"), True),
     ("MOVE to where nobody can read it", lambda: touch_of("MOVE", "/orders/2", destination="../items/1"), True),
+    ("MOVE to a fragment", lambda: touch_of("MOVE", "/orders/2", destination="/orders/#/../../items/1"), True),
     ("MOVE to two places", lambda: touch_of("MOVE", "/orders/2", destination="/orders/1, /items/1"), True),
     ("COPY of a sibling to its collection", lambda: touch_of("COPY", "/items/2", destination="http://host/items"), True),
     ("LOCK of its collection", lambda: touch_of("LOCK", "/items"), True),

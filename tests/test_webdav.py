@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
+from werkzeug.test import Client as Werkzeug
 
+import verbguard
 from verbguard import Policy, collection, item
 from verbguard.config import loads
 from verbguard.http import Request
@@ -200,3 +203,56 @@ def test_a_slash_at_the_end_tells_a_collection(path: str, refused: bool, reverse
 def test_a_collection_of_no_extension_is_as_it_was() -> None:
     """What a policy adds elsewhere says nothing of a collection of which nothing is shown."""
     assert plan_of("/files", "PUT", {"/files": collection()}).target.allow == {"GET", "HEAD", "POST", "OPTIONS"}
+
+
+# ---- around an app, by either interface
+
+
+def files(environ: dict[str, Any], start: Any) -> list[bytes]:
+    """A service that counts what it runs."""
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    RAN.append(environ["REQUEST_METHOD"])
+    start("204 No Content", [])
+    return []
+
+
+async def files_asgi(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    RAN.append(scope["method"])
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+RAN: list[str] = []
+FOLDERS = {"/files/{path:path}": Policy(kind="store", extension="webdav")}
+TALKS: list[tuple[list[tuple[str, str, dict[str, str]]], int]] = [
+    # what is sent between two equal PUTs of /files/a, and how often the service runs
+    ([], 1),
+    ([("PROPFIND", "/files/a", {"Depth": "0"})], 2),
+    ([("MOVE", "/files/b", {"Destination": "/files/a"})], 3),
+    ([("MOVE", "/elsewhere", {"Destination": "http://localhost/files/%61"})], 3),
+    ([("LOCK", "/files/a", {})], 3),
+    ([("LOCK", "/files/b", {})], 2),
+    ([("LOCK", "/files", {})], 3),
+    ([("POST", "/elsewhere", {"If": "<http://localhost/files/a> (<urn:uuid:1>)"})], 3),
+]
+
+
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+@pytest.mark.parametrize(("between", "runs"), TALKS)
+def test_what_a_dav_client_does_between_two_puts(between: Any, runs: int, interface: str) -> None:
+    """The second PUT is answered from the store only if nothing has touched the file; a PUT with a lock never is."""
+    RAN.clear()
+    app = verbguard.guard(files if interface == "wsgi" else files_asgi, policies=FOLDERS)
+    client = Werkzeug(app) if interface == "wsgi" else TestClient(app)
+    send = client.open if interface == "wsgi" else (lambda path, method, **more: client.request(method, path, **more))
+    content = {"data": b"a"} if interface == "wsgi" else {"content": b"a"}
+    send("/files/a", method="PUT", **content)
+    for method, path, fields in between:
+        send(path, method=method, headers=fields)
+    send("/files/a", method="PUT", **content)
+    assert len(RAN) == runs
+    for _ in range(2):
+        send("/files/c", method="PUT", headers={"If": "(<urn:uuid:1>)"}, **content)
+    assert len(RAN) == runs + 2

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import monotonic
 from typing import Any
 
-from verbguard.derived import Look, asked_again, plainly_asked
+from verbguard.derived import TOLD, Look, asked_again, plainly_asked, translated
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, quoted_path, without
@@ -574,10 +574,13 @@ class _Serving(Serving):
             await later
 
     def _prepare_look(self) -> None:
-        """Remember what is to be asked again after the run; or let the app show its content's own bytes, which are digested."""
+        """Remember what is to be asked again after the run, and name states as the app does; or let it show its content's own
+        bytes, which are digested."""
         scope = self.scope
         if not self.plan.tags:
-            if self.token and self.mode == "keyless":
+            if self.conditional and self.layout.names & TOLD:
+                scope["headers"] = translated(listed(scope))
+            if self.plan.verifies and self.token and self.mode == "keyless":
                 self._untold = {**scope}  # routers write into the scope
                 self.deferred = True
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from hashlib import sha256
@@ -16,13 +17,17 @@ __all__ = [
     "NOT_OF_A_READ",
     "REPRESENTATION",
     "SEEN",
+    "TOLD",
     "Look",
     "asked_again",
     "is_derived",
+    "is_derived_in",
     "plainly_asked",
     "strong_tag",
     "tag_of_content",
+    "told",
     "too_soon",
+    "translated",
 ]
 
 # Where a record keeps the validator that was seen after its run. No application can send a field of that name.
@@ -32,6 +37,10 @@ SEEN = b"(validator)"
 IDENTITY = (b"accept-encoding", b"identity")
 
 _OURS = '"vg-'  # how a derived ETag begins
+
+# One that stands for an ETag of the application holds it behind the digest, so that the application can be told.
+_STANDING_IN = re.compile(r'"vg-[A-Za-z0-9_-]{24}-([^"]*)"')
+TOLD = frozenset([b"if-match", b"if"])  # WebDAV's If has ETags too (RFC 4918 10.4)
 
 # How much older than Date a Last-Modified must be before an ETag of the application is taken for a strong one. File servers
 # make theirs of a time in seconds and a length: a state of the current second may change and keep it (RFC 9110 8.8.1, 8.8.2.2).
@@ -75,14 +84,34 @@ def plainly_asked(headers: Headers) -> Headers:
     return [*without(headers, names), IDENTITY]
 
 
+def translated(headers: Headers) -> Headers:
+    """The fields of a write whose conditions were evaluated here, with the ETags that the application knows.
+
+    If-Match with one that it has never heard of does not reach it: it may compare for itself.
+    """
+    found = [(name, told(value) if name.lower() in TOLD and is_derived_in(value) else value) for name, value in headers]
+    return [pair for pair in found if pair[0].lower() != b"if-match" or not is_derived_in(pair[1])]
+
+
+def told(value: bytes) -> bytes:
+    """A condition with the application's own ETags in the place of those that stand in for them."""
+    return _STANDING_IN.sub(r'"\1"', value.decode("latin-1")).encode("latin-1")
+
+
+def is_derived_in(value: bytes) -> bool:
+    """Whether a condition names a derived ETag."""
+    return _OURS.encode() in value
+
+
 def is_derived(tag: str) -> bool:
     """Whether a quoted entity-tag is one that was made here."""
     return tag.strip().startswith(_OURS)
 
 
-def tag_of_content(content: bytes) -> str:
-    """The strong ETag of a representation, with its quotes: a digest of its bytes."""
-    return f'{_OURS}{urlsafe_b64encode(sha256(content).digest()[:18]).decode("ascii")}"'
+def tag_of_content(content: bytes, own: str | None = None) -> str:
+    """The strong ETag of a representation, with its quotes: a digest of its bytes, and the ETag for which it stands in."""
+    digest = urlsafe_b64encode(sha256(content).digest()[:18]).decode("ascii")
+    return f'{_OURS}{digest}"' if own is None else f"{_OURS}{digest}-{own[1:]}"
 
 
 def strong_tag(headers: Headers) -> str | None:
@@ -167,11 +196,14 @@ class Look:
         the own one is not shown while it is fresh."""
         if not 200 <= self.status <= 299:
             return ()
-        own = strong_tag(self.headers)
-        found = () if own is None else (own,)
+        own, said = strong_tag(self.headers), _said_strong(self.headers)
+        found = [] if own is None else [own]
         if self.status in REPRESENTATION and self._known:
-            found = (*found, tag_of_content(b"".join(self._pieces)))
-        return found
+            content = b"".join(self._pieces)
+            found.append(tag_of_content(content))
+            if said is not None:
+                found.append(tag_of_content(content, said))
+        return tuple(found)
 
     def state(self) -> State:
         """The target's state, with a word of what is not known of it."""

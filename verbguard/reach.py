@@ -41,8 +41,9 @@ def _also(path: str, marks: Mapping[bytes, bytes]) -> Iterator[str]:
     if ":" in last:
         yield parent + "/" + last.partition(":")[0]
     destination = marks.get(b"destination")
-    if destination is not None:  # one that nobody can read, or two of them, may be anywhere
-        yield (b" " not in destination and path_named(destination)) or "/"
+    if destination is not None:  # two of them, or one that servers read in their own way, may be anywhere
+        odd = b" " in destination or b"#" in destination
+        yield (not odd and path_named(destination)) or "/"
     conditions = marks.get(b"if", b"")
     for start, end in resource_tags(conditions) or ():
         yield path_named(conditions[start:end]) or "/"

@@ -184,9 +184,10 @@ class Plan:
         self.keyless = method == "PUT" and replay is not None and _keyless(replay, target.kind)
         self.verifies = self.keyless and self.replay.verify is not None
         self.tags = derives and method in ("GET", "HEAD")  # whether answers get an ETag that is derived from them
-        self.looks = self.verifies or self.tags  # whether something is to be prepared before the app runs
         # one write after the other; a new member of a collection takes no state away from anybody
         self.serialises = derives and bool(self.states) and (method, target.kind) != ("POST", Kind.COLLECTION)
+        # whether something is to be prepared before the app runs
+        self.looks = self.verifies or self.tags or (derives and bool(self.states))
         self.window = self.replay.window if declared else min(self.replay.window, INFERRED_WINDOW)
         self.reruns = method in ("PUT", "DELETE") or self.replay.after_crash == "rerun"
         self.strict_keys = catalogue()["idem-key-syntax"].action(guard.profile, policy) is Action.REJECT

@@ -9,7 +9,7 @@ from io import BytesIO
 from time import monotonic
 from typing import Any
 
-from verbguard.derived import NOT_OF_A_READ, Look, is_derived
+from verbguard.derived import NOT_OF_A_READ, TOLD, Look, is_derived, is_derived_in, told
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, environ_name, joined, quoted_path, reason
@@ -208,6 +208,16 @@ def _as_read(environ: Environ) -> Environ:
     asked["HTTP_ACCEPT_ENCODING"] = "identity"
     asked["HTTP_CACHE_CONTROL"] = "no-cache"
     return asked
+
+
+def _translate(environ: Environ) -> None:
+    """See `derived.translated`."""
+    for name in TOLD:
+        value = environ.get(_ENVIRON[name])
+        if type(value) is str and is_derived_in(octets(value)):
+            environ[_ENVIRON[name]] = value = told(octets(value)).decode("latin-1")
+            if name == b"if-match" and is_derived_in(octets(value)):
+                del environ[_ENVIRON[name]]
 
 
 def decoded(path: str) -> str:
@@ -619,9 +629,13 @@ class _Serving(Serving):
         return super().sighted(record)
 
     def _prepare_look(self, environ: Environ) -> None:
-        """Remember what is to be asked again after the run; or let the app show its content's own bytes, which are digested."""
+        """Remember what is to be asked again after the run, and name states as the app does; or let it show its content's own
+        bytes, which are digested."""
         if not self.plan.tags:
-            self._untold = {**environ} if self.token and self.mode == "keyless" else None
+            if self.conditional:
+                _translate(environ)
+            if self.plan.verifies and self.token and self.mode == "keyless":
+                self._untold = {**environ}
             return
         environ["HTTP_ACCEPT_ENCODING"] = "identity"
         if is_derived(environ.get("HTTP_IF_RANGE", "")):  # the application has never heard of it: it is to show everything

@@ -2,8 +2,8 @@
 
     python -m examples.wsgi_service
 
-The policies are those of examples/legacy.toml, which guards the same script from inside. The parts are kept in parts.db, or
-in the file that PARTS_DB names.
+It needs waitress: `pip install waitress`. The policies are those of examples/legacy.toml, which guards the same script from
+inside. The parts are kept in parts.db, or in the file that PARTS_DB names.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
 - `client`: requests as bytes, fields in the order and the spelling given
 - `apps`: the guarded gateways that the servers serve, configured by their environment
 - `stage`: an upstream, and the real servers in front of it
-- `cases`: the fifty cases; `plays`, those that are more than one request and its answer
+- `cases`: the cases in which gateways differ
+- `table`: prints them as a page of the documentation
+- `judge`: what was seen and heard, held against what was expected
 - `impossible`: what an ASGI server does not let a gateway do, each with its reason and what happens instead
 """

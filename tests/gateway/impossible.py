@@ -34,6 +34,8 @@ IMPOSSIBLE: dict[tuple[str, str], Impossible] = {
         reason="hypercorn writes no phrase", gets=Gets(status=200, content=b"fine", phrase="")),
     ("asgi", "a chunked upload with trailers"): Impossible(
         reason="ASGI has no place for the trailers of a request", sees=Sees(content=b"abc", framing="chunked")),
+    ("asgi", "the spelling of a name"): Impossible(
+        reason="ASGI has names in lower case", sees=Sees(spelled="\r\nx-camelcase: 1\r\n")),
     ("asgi", "trailers"): Impossible(reason="aiohttp reads trailers and shows them to nobody", gets=FINE),
     ("uvicorn-httptools", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),
     ("uvicorn-h11", "103 before the answer"): Impossible(reason="uvicorn has no message for interim answers", gets=FINE),

@@ -23,6 +23,7 @@ class Sees:
     framing: str | None = None  # "length", "chunked", "none"; None: not looked at
     fields: Mapping[str, Wanted] = field(default_factory=dict)
     trailers: Fields = field(default_factory=list)
+    spelled: str = ""  # what stands in the head as it is
     times: int = 1
 
 
@@ -58,6 +59,11 @@ class Members:
         pairs = zip(self.patterns, found, strict=False)
         return len(found) == len(self.patterns) and all(re.fullmatch(pattern, member) for pattern, member in pairs)
 
+    def __str__(self) -> str:
+        return ", ".join(
+            re.sub(r"\\S\.\*|\.\*|\\b", "…", pattern).replace("\\", "").replace("……", "…") for pattern in self.patterns
+        )
+
 
 def members(*patterns: str) -> Members:
     return Members(patterns)
@@ -71,6 +77,9 @@ class Set:
 
     def __call__(self, lines: Lines) -> bool:
         return {member.strip() for line in lines for member in line.split(",")} == self.names
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self.names))
 
 
 def exactly(*names: str) -> Set:
@@ -86,6 +95,9 @@ class Without:
     def __call__(self, lines: Lines) -> bool:
         return not any(self.text in line.lower() for line in lines)
 
+    def __str__(self) -> str:
+        return f"nothing of {self.text}"
+
 
 def without(text: str) -> Without:
     return Without(text)
@@ -99,6 +111,9 @@ class OneOf:
 
     def __call__(self, lines: Lines) -> bool:
         return not lines and None in self.values or len(lines) == 1 and lines[0] in self.values
+
+    def __str__(self) -> str:
+        return " or ".join("nothing" if value is None else value for value in self.values)
 
 
 def one_of(*values: str | None) -> OneOf:
@@ -133,6 +148,8 @@ def request(wanted: Sees, seen: Seen) -> list[str]:
         complaints.append(f"upstream: expected {wanted.line!r}, got {seen.line!r}")
     if seen.content != wanted.content:
         complaints.append(f"upstream: expected the content {wanted.content[:80]!r}, got {seen.content[:80]!r}")
+    if wanted.spelled.encode("latin-1") not in seen.head:
+        complaints.append(f"upstream: expected {wanted.spelled!r} in {seen.head!r}")
     if seen.trailers != wanted.trailers:
         complaints.append(f"upstream: expected the trailers {wanted.trailers}, got {seen.trailers}")
     if wanted.framing is not None and (found := framing(seen)) != wanted.framing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from servers.processes import ROOT
 
 from gateway import judge
 from gateway.cases import CASES, Case
@@ -53,3 +54,10 @@ def test_cases_have_names_of_their_own() -> None:
     assert len(names) >= 50
     assert {name for _, name in IMPOSSIBLE} <= set(names)
     assert {server for server, _ in IMPOSSIBLE} <= {*SERVERS, "asgi"}
+
+
+def test_the_page_tells_of_every_case() -> None:
+    """docs/gateway-cases.md is what the table prints."""
+    page = (ROOT / "docs" / "gateway-cases.md").read_text("utf-8")
+    missing = [case.name for case in CASES if f"\n| {case.name} | " not in page]
+    assert not missing, "cd tests && python -m gateway.table > ../docs/gateway-cases.md"

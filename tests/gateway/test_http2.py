@@ -102,3 +102,11 @@ def test_an_answer_that_breaks_off_has_no_end(gate: Gate, framing: str) -> None:
     heard = asked(gate, part)
     assert any(isinstance(event, ResponseReceived) for event in heard)
     assert not any(isinstance(event, StreamEnded) for event in heard)
+
+
+def test_an_error_comes_behind_the_hints(gate: Gate) -> None:
+    """A service that says 103 and nothing else has given no answer."""
+    part = gate.plays(scripts.then_close(said("103 Early Hints", "Link: </a.css>")))
+    heard = asked(gate, part, method="POST", content=b"sent once")
+    told = [event for event in heard if isinstance(event, (InformationalResponseReceived, ResponseReceived))]
+    assert [dict(event.headers)[":status"] for event in told] == ["103", "502"]

@@ -66,6 +66,8 @@ DOWN = cast(Store, _Down())
 class _Mute:
     """A store that does what it is asked, and its answer is lost."""
 
+    shared = False  # that it owes an epoch is a step of its own here, and nothing for the thread that pays such debts
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self.answer: object = None

@@ -87,7 +87,7 @@ def learn(
         raise Trouble("Name what to learn from: --har FILE, or --listen PORT with --upstream URL.")
     if address:
         traffic = _listened(address, upstream, seconds, requests)
-        source = f"recorded before {upstream}"
+        source = "what passed on its way to the service"
     else:
         if upstream or seconds or requests:
             raise Trouble("--upstream, --for and --requests belong to --listen.")
@@ -95,7 +95,7 @@ def learn(
     if not traffic.exchanges:
         raise Failed("Nothing to learn from: no exchange with an answer was recorded.")
     with patience(f"looking at {len(traffic.paths):,} paths"):
-        text = propose(traffic, sure).toml(source)
+        text = propose(traffic, sure).toml(source, upstream)
     click.echo(text, nl=False)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import socket
-import sys
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,6 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
+from verbguard.cli.interrupts import at_once
 from verbguard.cli.listening import Listening
 from verbguard.cli.logs import logging_for
 from verbguard.cli.service import Service, application
@@ -55,7 +54,6 @@ class _Granian(Server):  # type: ignore[misc,valid-type]
             for worker in self.wrks:
                 with suppress(OSError, ValueError):
                     worker.kill()
-            sys.stdout.flush()
-            os._exit(128 + arguments[0])
+            at_once(arguments[0], self._drain)
         self._drain.begin()
         super().signal_handler_interrupt(*arguments, **keywords)

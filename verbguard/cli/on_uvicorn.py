@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sys
 from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
@@ -17,6 +15,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from verbguard.cli.heads import HEAD_SIZE, bounded
+from verbguard.cli.interrupts import at_once
 from verbguard.cli.listening import Listening
 from verbguard.cli.logs import logging_for
 from verbguard.cli.service import Service, application
@@ -95,7 +94,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain.begun:
-            at_once(sig)
+            at_once(sig, self._drain)
         self._drain.begin()
         self.should_exit = True  # nothing is captured, so that nothing is raised again: an end in order has the status 0
 
@@ -114,13 +113,6 @@ class _Parent(Multiprocess):
             for process in self.processes:
                 with suppress(OSError, ValueError):
                     process.process.kill()
-            at_once(sig)
+            at_once(sig, self._drain)
         self._drain.begin()
         self.signal_queue.append(sig)
-
-
-def at_once(sig: int) -> None:
-    """End on the spot: what runs is cut off as by a crash, and the store is made for those."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(128 + sig)

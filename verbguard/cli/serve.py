@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -83,9 +84,17 @@ def serve(context: click.Context, /, **options: Any) -> None:
     MODULE:APP is spelled as for uvicorn. The app's own code stays as it is; a WSGI app is served through a2wsgi.
     What the guard finds goes to stderr, once for each rule and route; the access log has it for each request.
     """
+    _only_for_uvicorn(context, options["server"])
     service = _service(options).judged()
     with ExitStack() as kept:
         context.exit(_run(service, options, kept))
+
+
+def _only_for_uvicorn(context: click.Context, server: str) -> None:
+    """An option that does nothing is a mistake of whoever relies on it."""
+    for name in ("http", "root_path", "keep_alive"):
+        if server != "uvicorn" and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise Trouble(f"--{name.replace('_', '-')} is uvicorn's; {server} does not know it: leave one of them out.")
 
 
 def _service(options: dict[str, Any]) -> Service:
@@ -114,6 +123,8 @@ def _run(service: Service, options: dict[str, Any], kept: ExitStack) -> int:
     if children:
         service = _with_folder(service, kept)
         _close(application(service, None, first=True))  # mistakes are told here, once
+    if options["admin"] and find_spec("aiohttp") is None:
+        raise Trouble("--admin needs aiohttp: pip install 'verbguard[gateway]'")
     drain = Drain(service.folder)
     admin = kept.enter_context(listen(options["admin"][0], options["admin"][1], "--admin")) if options["admin"] else None
     app = None if children else application(service, admin, drain, first=True)

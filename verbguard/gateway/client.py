@@ -119,8 +119,7 @@ class AiohttpUpstream:
         hints: Hints | None = None,
     ) -> Answer:
         """See `Upstream.ask`."""
-        if hints is not None:
-            _HINTS.set(hints)
+        _HINTS.set(hints)
         url, fields = self._exactly(target, headers)
         patience = _Patience(self.timeout, overdue)
         sent = None if content is None else _Sent(content, patience)

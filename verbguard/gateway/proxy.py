@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from verbguard.errors import ConfigError
@@ -29,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LATE = 504, "The service has not answered in time", "What became of the request is not known."
 
 LARGEST_HEAD = 128 << 10  # bytes of a request's fields: twice what h11 and hypercorn take, and httptools takes any number
+LINGER = 5.0  # seconds in which a client may finish what is not wanted any more, as the usual servers give it
 LOOK = 0.05  # seconds until somebody looks whether the client is still there: most answers are out by then
 
 _RULE = "gateway-502-504"
@@ -221,6 +223,7 @@ class _Passing:
         """An answer of the gateway's own. A guard that holds a claim learns whether the request can have run."""
         self.scope["verbguard.unanswered"] = status  # who counts what the service owes looks for it
         answer = problem(_RULE, title, status, detail)
+        await self._hinted()
         if self.told is not None:
             await self.told
         elif self.claim is None:
@@ -245,7 +248,8 @@ class _Passing:
     async def _say_hint(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        await self.send(message)
+        with suppress(OSError):  # whether the client is there is seen when the answer is sent
+            await self.send(message)
 
     async def _hinted(self) -> None:
         """The answer comes behind all hints."""
@@ -272,16 +276,18 @@ class _Passing:
         bodiless = self.scope["method"] == "HEAD" or answer.status in (204, 304)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
-            more = not bodiless
+            piece, more = b"", not bodiless
             while more:
                 piece = await answer.read()
                 more = bool(piece) and not answer.ended()
                 if more:
                     await self._hand({"type": "http.response.body", "body": piece, "more_body": True})
-                else:
-                    await self.send({"type": "http.response.body", "body": piece, "more_body": False})
-            if bodiless:
-                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            if content is not None and content.coming:
+                await self._hand({"type": "http.response.body", "body": piece, "more_body": True})
+                answer.close()
+                await content.spend(LINGER)
+                piece = b""
+            await self.send({"type": "http.response.body", "body": piece, "more_body": False})
         except Truncated as error:
             # The server cuts the connection of an app that leaves in the middle: the client must not take this for all.
             if not self.gone:
@@ -320,8 +326,9 @@ class _Passing:
         """Nobody has to look any longer."""
         if self.look is not None:
             self.look.cancel()
-        if self.watch is not None:
-            self.watch.cancel()
+        for task in (self.watch, self.hinting):
+            if task is not None:
+                task.cancel()
 
 
 def mount_of(scope: Scope) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from verbguard.http import Headers
@@ -108,6 +109,22 @@ class Content:
                 else:
                     self.first += piece
                 yield piece
+
+    @property
+    def coming(self) -> bool:
+        """Whether the client is sending it; not while it waits to be asked for it."""
+        return not (self.whole or self.gone) and (self.taken or bool(self.first))
+
+    async def spend(self, seconds: float) -> None:
+        """Take what is still coming, for nobody.
+
+        A connection that is closed while something on it is unread is reset, and with it the answer may be lost to its client
+        (RFC 9112 9.6).
+        """
+        with suppress(TimeoutError, ConnectionAbortedError):
+            async with asyncio.timeout(seconds):
+                async for _ in self.pieces():
+                    pass
 
 
 class Answer(Protocol):

@@ -65,9 +65,9 @@ class Proposal:
         spelled = {table.template: table.policy() for table in self.tables}
         return {template: policy for template, policy in spelled.items() if policy is not None}
 
-    def toml(self, source: str = "recorded traffic") -> str:
-        """The text of a verbguard.toml, to be read and edited."""
-        return "\n".join(_text(self, source)) + "\n"
+    def toml(self, source: str = "recorded traffic", upstream: str | None = None) -> str:
+        """The text of a verbguard.toml, to be read and edited; with the service in it, where that is known."""
+        return "\n".join(_text(self, source, upstream)) + "\n"
 
 
 def propose(traffic: Traffic, sure: float = SURE) -> Proposal:
@@ -143,7 +143,7 @@ def _guard(proposal: Proposal) -> Guard:
 # ---- as text
 
 
-def _text(proposal: Proposal, source: str) -> Iterator[str]:
+def _text(proposal: Proposal, source: str, upstream: str | None) -> Iterator[str]:
     traffic = proposal.traffic
     seen = f"{traffic.exchanges} exchanges at {len(traffic.paths)} paths"
     yield f"# Proposed by `verbguard learn` from {seen} ({_plain(source)})."
@@ -152,6 +152,10 @@ def _text(proposal: Proposal, source: str) -> Iterator[str]:
     yield "# What is less sure is a comment; what only loosens the guard, so that nothing seen to succeed is refused, is not."
     for reason, count in sorted(traffic.left_out.items()):
         yield f"# Left out, {_plain(reason)}: {count} exchanges."
+    if upstream is not None:
+        yield ""
+        yield "[gateway]"
+        yield f"upstream = {_value(upstream)}"
     if proposal.default.lines:
         yield ""
         yield "[default]"

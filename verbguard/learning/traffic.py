@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from verbguard.learning.exchanges import Exchanged, Seen, Witness
-from verbguard.methods import SAFE
+from verbguard.methods import SAFE, may_answer
 from verbguard.replay import kept
 
 __all__ = ["Creation", "Path", "Traffic"]
@@ -94,9 +94,9 @@ class Traffic:
             before = self._keys[one.key] = []
         for first in before if one.succeeded else ():
             there = self._at(first.path)
-            if not first.succeeded:
+            if not first.succeeded and may_answer(first.method, first.status):
                 there.released.add(first.status)
-            elif not one.print or one.print != first.print:
+            elif not one.print or one.print != first.print:  # also after a status that a guard makes another of: 304 to POST
                 there.own_keys = path.own_keys = True
         if kept(one.method, one.status, None, ()):
             if len(before) < _OFTEN:

@@ -204,6 +204,9 @@ class _Reading:
         found: dict[str, dict[str, Any]] = {
             path: {"methods": list(methods)} if methods else {} for path, methods in self._methods.items()
         }
+        for fields in found.values():
+            if "PUT" in fields.get("methods", ()):
+                fields["put"] = "allow"  # whoever wrote the document says that PUT has a meaning here, on a collection too
         for path, prefix, operation in self._creations:
             created = location(operation, path, prefix, self._operations)
             if created is not None:

@@ -158,6 +158,7 @@ def connect_no_content(request: Request, target: Target) -> Finding | None:
     fields=_CONTENT,
     lacks=_TYPE,
     default=Action.REJECT,
+    gateway=Action.OBSERVE,  # every command of Subversion begins with such a request
     strength="MUST",
     risk="none",
 )
@@ -166,7 +167,8 @@ def options_content_typed(request: Request, target: Target) -> Finding | None:
 
     Why it matters: OPTIONS may carry content, but only together with "a valid Content-Type header field describing the
     representation media type" (RFC 9110 9.3.7). Without it nobody knows what is asked.
-    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells.
+    What the guard does: 400 before the content is read, in `guard` and `strict`; `observe` only tells, as does a gateway,
+    whose clients are as they are: Subversion's says no type, and its server wants none.
     How to fix it: the client sends Content-Type, or no content. FastAPI and Flask need no change.
     When to switch it off: `rules={"options-content-typed": "off"}` while a client that sends such content is in use.
     """

@@ -397,7 +397,7 @@ _ROWS = [
         "gateway",
         "RFC 9110 15.2",
         "gateway",
-        "Interim answers end at the gateway: no ASGI server sends them on, and its client does not show them.",
+        "A 103 passes where the server takes it (hypercorn, to HTTP/2); other interim answers end at the gateway.",
     ),
     Unseen(
         "retry-idempotent-only",
@@ -428,7 +428,7 @@ _ROWS = [
         "gateway",
         "RFC 9110 15.6.3, 15.6.5",
         "gateway",
-        "502 where the service was not reached or gave no valid answer, 504 where it took too long; both say which.",
+        "A service that was not reached or gave no valid answer is 502, one that took too long 504; both say which.",
     ),
     Unseen(
         "no-reject-after-effect",

@@ -138,7 +138,7 @@ def derived_etag(request: Request, response: Answer, target: Target) -> Finding 
         if fresh is None:
             return None
         return Finding("The next state may have this ETag too; it becomes weak.", drop=_ETAG, add=[(b"etag", _weak(fresh))])
-    tag = (own or tag_of_content(response.body or b"")).encode("latin-1")
+    tag = (own or tag_of_content(response.body or b"", too_soon(response.headers))).encode("latin-1")
     asked = request.get(IF_NONE_MATCH)
     if asked is not None:
         tags = tags_of(asked)
