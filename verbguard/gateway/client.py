@@ -218,6 +218,8 @@ class _Patience:
         """All is sent, or will be when a connection is there, which takes `more` seconds at most."""
         if self._over:  # some answer before they have all of the content
             return
+        if self._handle is not None:
+            self._handle.cancel()  # the second attempt has a wait of its own
         self._handle = self._loop.call_later(self.timeout + more, self._late)
 
     def end(self) -> None:
