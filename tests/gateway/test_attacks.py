@@ -344,7 +344,7 @@ def test_a_write_with_a_condition_is_sent_once(gate: Gate, method: str, conditio
 
 @pytest.mark.parametrize("moments", ["begin begin end", "begin end begin", "begin end"])
 async def test_the_wait_for_an_answer_ends_with_it(moments: str) -> None:
-    """Content that is sent twice, or still goes out when the answer is here, leaves no clock that would call the answer late."""
+    """Content that is sent twice, or still goes out when the answer is here, leaves no clock that calls it late."""
     calls: list[str] = []
 
     def overdue() -> float:

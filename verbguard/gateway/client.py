@@ -219,7 +219,7 @@ class _Patience:
         if self._over:  # some answer before they have all of the content
             return
         if self._handle is not None:
-            self._handle.cancel()  # the second attempt has a wait of its own
+            self._handle.cancel()  # the same content is sent a second time
         self._handle = self._loop.call_later(self.timeout + more, self._late)
 
     def end(self) -> None:
@@ -229,7 +229,7 @@ class _Patience:
             self._handle.cancel()
 
     def _late(self) -> None:
-        if not self.limit.expired():
+        if not self._over and not self.limit.expired():
             self.limit.reschedule(self._loop.time() + (0.0 if self._overdue is None else self._overdue()))
 
 

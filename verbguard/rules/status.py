@@ -411,6 +411,7 @@ def unsafe_not_modified(request: Request, response: Answer, target: Target) -> F
     methods={"DELETE"},
     statuses={200},
     default=Action.REPAIR,
+    gateway=Action.OBSERVE,
 )
 def delete_200(request: Request, response: Answer, target: Target) -> Finding | None:
     """A DELETE is answered 200 and has no content.
@@ -418,7 +419,7 @@ def delete_200(request: Request, response: Answer, target: Target) -> Finding | 
     Why it matters: 200 promises content about what was done. Clients that believe it parse nothing as JSON and report a
     failure of a DELETE that worked.
     What the guard does: the answer becomes 204, without a length; `observe` only tells. Where the route's own table has no
-    204, it stays.
+    204, it stays. A gateway only tells: the clients of a service that nobody can change may wait for its 200.
     How to fix it: `@app.delete("/items/{id}", status_code=204)` in FastAPI, `return "", 204` in Flask.
     When to switch it off: where clients insist on 200, `rules={"delete-200-has-content": "off"}`.
     """
