@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import sleep
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway.client import ask, chunked, said
 from gateway.stage import SERVERS, Gate, gateway
 from gateway.upstream import Hangup, Talk, Upstream
+from verbguard.gateway.client import _Patience
 
 CHUNKED = said("200 OK", "Transfer-Encoding: chunked")
 
@@ -338,3 +340,20 @@ def test_a_write_with_a_condition_is_sent_once(gate: Gate, method: str, conditio
         answer = connection.send(ask(f"{method} /x", f"X-Case: {part.name}", condition, content=content)).answer()
     assert [seen.method for seen in part.seen] == ["GET", method]
     assert (answer.status, answer.rule) == (502, "gateway-502-504")
+
+
+@pytest.mark.parametrize("moments", ["begin begin end", "begin end begin", "begin end"])
+async def test_the_wait_for_an_answer_ends_with_it(moments: str) -> None:
+    """Content that is sent twice, or still goes out when the answer is here, leaves no clock that calls it late."""
+    calls: list[str] = []
+
+    def overdue() -> float:
+        calls.append("late")
+        return 0.0
+
+    patience = _Patience(0.0, overdue)
+    async with asyncio.timeout(None) as patience.limit:
+        for moment in moments.split():
+            getattr(patience, moment)()
+        await asyncio.sleep(0.01)  # a clock of no time at all has rung by then
+    assert calls == []
