@@ -259,6 +259,34 @@ def test_the_internal_get_is_the_clients_own(opened: Open) -> None:
     assert headers == {**expected, "accept-encoding": "identity", "cache-control": "no-cache", "host": "testserver"}
 
 
+def test_a_session_is_not_the_internal_gets_to_change() -> None:
+    """A layer outside of the guard saves it with the answer to the write: a message that is shown once would be lost."""
+    service = Service()
+    session = {"messages": ["hello"], "views": 1}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["views"] += 1
+        scope["session"]["messages"].clear()
+        await service.asgi(scope, receive, send)
+
+    policies = {"/items/{id}": item(preconditions="derive", methods={"GET", "PUT"})}
+    guarded = verbguard.guard(app, policies=policies, store=MemoryStore(), observers=[lambda _: None])
+
+    async def outside(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["session"] = session
+        await guarded(scope, receive, send)
+
+    client = Client(AsgiDriver(outside))
+    try:
+        assert client.start("PUT", "/items/7", body=b"new", headers=[("if-match", '"another"')]).answer().status == 412
+        assert session == {"messages": ["hello"], "views": 1}
+        assert client.start("PUT", "/items/7", body=b"new", headers=[("if-match", STATE)]).answer().status == 204
+        assert session == {"messages": [], "views": 2}
+    finally:
+        client.driver.close()
+
+
 def test_a_clients_get_shows_the_same_bytes(opened: Open) -> None:
     """It is asked for without a coding; If-Range with a derived ETag, which the application does not know, gets everything."""
     stage = opened()
