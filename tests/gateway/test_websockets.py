@@ -56,7 +56,7 @@ async def page(request: Any) -> PlainTextResponse:
 
 
 def served(app: Any) -> AbstractContextManager[int]:
-    return uvicorn_server(app, ws="websockets-sansio")
+    return uvicorn_server(app, ws="websockets-sansio", lifespan="auto", timeout_graceful_shutdown=1)
 
 
 @pytest.fixture(scope="module")
