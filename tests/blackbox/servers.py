@@ -15,10 +15,11 @@ from blackbox.answers import PATIENCE, Answer, Pairs
 
 
 @contextmanager
-def uvicorn_server(app: Any) -> Iterator[int]:
+def uvicorn_server(app: Any, **options: Any) -> Iterator[int]:
     """uvicorn in a thread; the port answers as soon as it is known, since the socket listens before the server runs."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off", timeout_keep_alive=1)
+    usual = {"log_config": None, "access_log": False, "ws": "none", "lifespan": "off", "timeout_keep_alive": 1}
+    config = uvicorn.Config(app, **{**usual, **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="uvicorn")
     thread.start()

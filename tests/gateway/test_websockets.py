@@ -6,11 +6,11 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-import uvicorn
+from blackbox.servers import uvicorn_server
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -55,18 +55,8 @@ async def page(request: Any) -> PlainTextResponse:
     return PlainTextResponse("no socket here", 426, headers={"upgrade": "other", "x-why": "page"})
 
 
-@contextmanager
-def served(app: Any) -> Iterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="uvicorn")
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+def served(app: Any) -> AbstractContextManager[int]:
+    return uvicorn_server(app, ws="websockets-sansio", lifespan="auto", timeout_graceful_shutdown=1)
 
 
 @pytest.fixture(scope="module")
