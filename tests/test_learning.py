@@ -393,6 +393,21 @@ def test_retries(exchanges: list[Exchanged], wanted: Any, comment: bool) -> None
     assert ("\n# replay" in proposal.toml()) is comment
 
 
+@pytest.mark.parametrize(
+    ("exchanges", "wanted"),
+    [
+        ([one("PUT", "/o/a b", idempotency_key="")], {"keyed": False}),
+        ([one("PUT", "/o/a b", 400, **KEY), one("PUT", "/o/a b", **KEY)], {"release": [400]}),
+        ([one("PUT", "/o/a b", 400, **KEY), one("PUT", "/o/a b", **KEY), one("PUT", "/o/1", idempotency_key="")],
+            {"keyed": False}),
+    ],
+)  # fmt: skip
+def test_a_member_that_no_template_can_spell_keeps_its_keys(exchanges: list[Exchanged], wanted: Any) -> None:
+    """Its path lands on the table of the others all the same."""
+    proposal = learned([one("PUT", f"/o/{number}") for number in range(20)], exchanges)
+    assert spoken(proposal, "replay").get("/o/{id}") == wanted
+
+
 def test_repeated_writes_are_counted() -> None:
     """Whether clients send again what they have sent, by content: GET is no write."""
     text = learned([one("POST", "/o", 200, None, b"1")] * 3, one("POST", "/o", 200, None, b"2"), [one("GET", "/o")] * 2).toml()

@@ -10,7 +10,7 @@ from typing import Any
 from verbguard.http import Request
 from verbguard.learning.lines import SURE, Line, left_to_the_service, lines, spelled
 from verbguard.learning.resources import Resource, resources
-from verbguard.learning.traffic import Traffic
+from verbguard.learning.traffic import Path, Traffic
 from verbguard.plans import Guard
 from verbguard.policy import Policy
 
@@ -49,6 +49,19 @@ class Table:
         known = rule in found.value
         found.value[rule] = "observe"
         return not known
+
+    def leave(self, left: Line) -> bool:
+        """Leave keys to the service as a path does that lands here, too; False where that was done already."""
+        known = next((line for line in self.lines if line.name == "replay" and line.loosens), None)
+        if known is None:
+            self.lines = [*(line for line in self.lines if line.name != "replay"), left]
+            return True
+        before = known.value
+        if "keyed" in left.value or "keyed" in before:
+            known.value = {"keyed": False}
+        else:
+            known.value = {"release": sorted({*before["release"], *left.value["release"]})}
+        return bool(known.value != before)
 
 
 @dataclass(slots=True)
@@ -108,7 +121,7 @@ def _try(proposal: Proposal, traffic: Traffic) -> None:
         for path, seen in (*traffic.paths.items(), *traffic.unspoken.items()):
             for method, status in seen.answers:
                 if 200 <= status <= 299:
-                    changed = trial.loosened(method, path, status, seen.refusals) or changed
+                    changed = trial.loosened(method, path, status, seen) or changed
 
 
 class _Trial:
@@ -120,14 +133,16 @@ class _Trial:
         self._own = {path: table for table in proposal.tables for path in table.paths}
         self._guard = _guard(proposal)
 
-    def loosened(self, method: str, path: str, status: int, refusals: set[tuple[str, str]]) -> bool:
+    def loosened(self, method: str, path: str, status: int, seen: Path) -> bool:
         """Whether something had to be loosened for this request."""
         plan = self._guard.settle(Request(method, path))
-        rules = [rule for rule, by in sorted(refusals) if by == method]
+        rules = [rule for rule, by in sorted(seen.refusals) if by == method]
         if plan.refused is not None:
             rules.append(plan.refused[0].rule)
         table = self._tables.get(plan.target.template) or self._own.get(path) or self._proposal.default
         changed = [table.loosen(rule, spelled((method, path, status))) for rule in rules]
+        if (left := left_to_the_service([seen])) is not None:  # the path may be none of those that the table was made from
+            changed.append(table.leave(left))
         if any(changed):
             self._guard = _guard(self._proposal)
         return any(changed)
