@@ -313,6 +313,28 @@ def test_the_app_hears_of_states_that_it_knows(opened: Open, said: str, heard: s
     assert (headers.get("if-match"), headers["if"]) == (heard, 'Not <urn:x> ["theirs"] [W/"w"]')
 
 
+@pytest.mark.parametrize("dated", [[], [*SETTLED]])
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_a_guard_in_a_guard_hears_the_condition(interface: str, dated: Head) -> None:
+    """A gateway in front of an app that has a guard of its own: the inner one requires what the outer one was sent."""
+    service = Service()
+    service.shown = (200, [*TEXT, *dated], [b"state"])
+    promises = {"/items/{id}": item(methods={"GET", "PUT"}, preconditions="derive", require_precondition=True)}
+    guarded = getattr(service, interface)
+    for _ in range(2):
+        guarded = verbguard.guard(guarded, policies=promises, store=MemoryStore(), observers=[lambda _: None])
+    client = Client(AsgiDriver(guarded) if interface == "asgi" else WsgiDriver(guarded))
+    try:
+        tag = client.start("GET", "/items/7", body=b"", headers=[]).answer().value("etag")
+        answers = [
+            client.start("PUT", "/items/7", body=b"new", headers=headers).answer().status
+            for headers in ([("if-match", f'"x", {tag}')], [("if-match", STATE[:-2] + 'x"')], [])
+        ]
+        assert answers == [204, 412, 428]
+    finally:
+        client.driver.close()
+
+
 def test_a_write_without_a_condition_asks_for_nothing(opened: Open) -> None:
     stage = opened()
     assert stage.send().status == 204

@@ -527,7 +527,7 @@ class _Serving(Serving):
         answer = await self._among_processes(end) if self.store.shared else None
         if answer is not None or not self.layout.conditional:
             return answer
-        return self.judged((await self._look(self.scope)).state())
+        return self.looked_at(await self._look(self.scope))
 
     async def _among_processes(self, end: float) -> Response | None:
         """The same turn among all who share the store."""
@@ -580,7 +580,7 @@ class _Serving(Serving):
         scope = self.scope
         if not self.plan.tags:
             if self.conditional and self.layout.names & TOLD:
-                scope["headers"] = translated(listed(scope))
+                scope["headers"] = translated(listed(scope), self.own)
             if self.plan.verifies and self.token and self.mode == "keyless":
                 self._untold = {**scope}  # routers write into the scope
                 self.deferred = True

@@ -23,6 +23,7 @@ __all__ = [
     "dated_tag",
     "is_derived",
     "is_derived_in",
+    "is_unheard_of",
     "plainly_asked",
     "said_strong",
     "settled_tag",
@@ -87,13 +88,20 @@ def plainly_asked(headers: Headers) -> Headers:
     return [*without(headers, names), IDENTITY]
 
 
-def translated(headers: Headers) -> Headers:
-    """The fields of a write whose conditions were evaluated here, with the ETags that the application knows.
+def translated(headers: Headers, own: str | None) -> Headers:
+    """The fields of a write whose conditions were evaluated here, with the ETags that the application knows; `own` is the one
+    that it gives the target now.
 
     If-Match with one that it has never heard of does not reach it: it may compare for itself.
     """
     found = [(name, told(value) if name.lower() in TOLD and is_derived_in(value) else value) for name, value in headers]
-    return [pair for pair in found if pair[0].lower() != b"if-match" or not is_derived_in(pair[1])]
+    return [pair for pair in found if pair[0].lower() != b"if-match" or not is_unheard_of(pair[1], own)]
+
+
+def is_unheard_of(value: bytes, own: str | None) -> bool:
+    """Whether a condition names an ETag that was made here; what a guard inside has made is the application's own."""
+    inner = own is not None and is_derived(own) and own.encode("latin-1") in value
+    return is_derived_in(value) and not inner
 
 
 def told(value: bytes) -> bytes:

@@ -84,8 +84,10 @@ def _speaks_asgi(app: Any) -> bool:
     call = app if inspect.isroutine(app) or inspect.isclass(app) else type(app).__call__
     if inspect.iscoroutinefunction(inspect.unwrap(app)) or inspect.iscoroutinefunction(call):
         return True
+    # the method itself, as an object that shows the attributes of what it wraps may look like a function
+    asked = app.__call__ if inspect.isfunction(type(app).__call__) else app
     try:
-        signature = inspect.signature(app, follow_wrapped=False)
+        signature = inspect.signature(asked, follow_wrapped=False)
     except (TypeError, ValueError):
         return False  # servers ask ASGI apps for their signature too, so that what has none to show is a WSGI app
     for arguments, asgi in (((None, None), False), ((None, None, None), True)):

@@ -77,6 +77,7 @@ class Exchange(Answering):
     inspections: tuple[Judged, ...] = ()  # what is to be asked of the request's content: see `inspect`
     conditional = False  # whether the request waits for its turn, or a condition of it for the target's state: see `conditions`
     unread = True  # whether the request's content is still with the server
+    own: str | None = None  # the target's ETag by the application's own word, where it was looked at
     seen: tuple[str, ...] = ()  # the target's ETags after the run, where a replay must verify them
     begun = False  # something of the answer has left; set by the adapter
 
@@ -312,6 +313,11 @@ class Exchange(Answering):
             if action is Action.REJECT:
                 return self._closing(finding.answer or refusal(finding, rule))
         return None
+
+    def looked_at(self, look: Look) -> Response | None:
+        """`conditions`, for the state that an internal GET shows."""
+        self.own = look.said
+        return self.judged(look.state())
 
     def crowded(self, detail: str) -> Response:
         """The request's turn on its target has not come."""

@@ -9,7 +9,7 @@ from io import BytesIO
 from time import monotonic
 from typing import Any
 
-from verbguard.derived import NOT_OF_A_READ, TOLD, Look, is_derived, is_derived_in, told
+from verbguard.derived import NOT_OF_A_READ, TOLD, Look, is_derived, is_derived_in, is_unheard_of, told
 from verbguard.errors import ConfigError
 from verbguard.exchange import refused
 from verbguard.http import NAME, Headers, Request, Response, environ_name, joined, quoted_path, reason
@@ -210,13 +210,13 @@ def _as_read(environ: Environ) -> Environ:
     return asked
 
 
-def _translate(environ: Environ) -> None:
+def _translate(environ: Environ, own: str | None) -> None:
     """See `derived.translated`."""
     for name in TOLD:
         value = environ.get(_ENVIRON[name])
         if type(value) is str and is_derived_in(octets(value)):
             environ[_ENVIRON[name]] = value = told(octets(value)).decode("latin-1")
-            if name == b"if-match" and is_derived_in(octets(value)):
+            if name == b"if-match" and is_unheard_of(octets(value), own):
                 del environ[_ENVIRON[name]]
 
 
@@ -594,7 +594,7 @@ class _Serving(Serving):
         answer = self._among_processes(end) if self.store.shared else None
         if answer is not None or not self.layout.conditional:
             return answer
-        return self.judged(self._look(self.request.environ).state())  # type: ignore[attr-defined]
+        return self.looked_at(self._look(self.request.environ))  # type: ignore[attr-defined]
 
     def _among_processes(self, end: float) -> Response | None:
         """The same turn among all who share the store."""
@@ -633,7 +633,7 @@ class _Serving(Serving):
         bytes, which are digested."""
         if not self.plan.tags:
             if self.conditional:
-                _translate(environ)
+                _translate(environ, self.own)
             if self.plan.verifies and self.token and self.mode == "keyless":
                 self._untold = {**environ}
             return
