@@ -681,6 +681,84 @@ def test_of_twins_that_see_a_change_one_runs() -> None:
         stage.client.driver.close()
 
 
+def test_a_client_that_leaves_does_not_end_its_turn() -> None:
+    """A gateway gives up on its service when it hears that the client is gone, and the service writes all the same: another
+    write in between, on the same condition, would be lost."""
+    heard: list[Any] = []
+
+    async def converse() -> None:
+        entered, gate = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            if scope["method"] == "PUT" and not heard:
+                heard.append("first")
+                told = asyncio.create_task(receive())
+                entered.set()
+                await gate.wait()
+                heard.append(told.done())
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"state"})
+            if heard[1:] == [False]:
+                heard.append((await told)["type"])
+
+        policies = {"/items/{id}": item(methods={"GET", "PUT"}, preconditions="derive")}
+        guarded = verbguard.guard(app, policies=policies, store=MemoryStore(), observers=[lambda _: None])
+
+        async def write() -> None:
+            content = iter([{"type": "http.request", "body": b"new"}])
+            scope = {"type": "http", "method": "PUT", "path": "/items/7", "query_string": b"", "http_version": "1.1"}
+
+            async def receive() -> Any:
+                return next(content, {"type": "http.disconnect"})
+
+            async def send(message: Any) -> None:
+                pass
+
+            await guarded({**scope, "headers": [(b"host", b"h"), (b"if-match", STATE.encode())]}, receive, send)
+
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(write())
+            await entered.wait()
+            tasks.create_task(write())
+            while guarded.turns.waiting == 0:
+                await asyncio.sleep(0)
+            gate.set()
+        assert len(guarded.turns) == 0
+
+    asyncio.run(converse())
+    assert heard == ["first", False, "http.disconnect"]
+
+
+def test_content_that_is_cut_off_is_told_at_once() -> None:
+    """A turn keeps nobody waiting for content that never comes."""
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while scope["method"] == "PUT" and heard[-1:] != ["http.disconnect"]:
+            heard.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"state"})
+
+    async def converse() -> None:
+        policies = {"/items/{id}": item(methods={"GET", "PUT"}, preconditions="derive")}
+        guarded = verbguard.guard(app, policies=policies, store=MemoryStore(), observers=[lambda _: None])
+        content = iter([{"type": "http.request", "body": b"ne", "more_body": True}])
+
+        async def receive() -> Any:
+            return next(content, {"type": "http.disconnect"})
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {"type": "http", "method": "PUT", "path": "/items/7", "query_string": b"", "http_version": "1.1"}
+        async with asyncio.timeout(PATIENCE):
+            await guarded({**scope, "headers": [(b"host", b"h"), (b"if-match", STATE.encode())]}, receive, send)
+
+    asyncio.run(converse())
+    assert heard == ["http.request", "http.disconnect"]
+
+
 def test_routes_that_do_not_ask_pay_nothing() -> None:
     """What is not derived is decided at start-up: no rule, no turn, no look, and a GET is an ordinary one."""
     from verbguard.plans import Guard

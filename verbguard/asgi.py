@@ -303,6 +303,7 @@ class _Serving(Serving):
     distant = False  # whether the store's words must be awaited
     _as_get = False  # the app runs a GET whose content nobody wants
     _client_gone = False
+    _whole = False  # whether the app has got all of the request's content
     _unshielded: asyncio.Event | None = None
     _untold: Scope | None = None  # the scope before the run, where the state after it is to be looked at
 
@@ -371,7 +372,7 @@ class _Serving(Serving):
             if self.request.method == "HEAD":
                 await self._head_of()
             else:
-                receive = self.receive if self._messages is not None else self.receive_inner
+                receive = self.receive if self._messages is not None or self.turn else self.receive_inner
                 await self.middleware.app(self.scope, receive, self.send)
             if self.deferred:
                 await self._look_after()
@@ -631,6 +632,7 @@ class _Serving(Serving):
         """The content that was read before, then what the server says; not that the client left, while it is shielded."""
         messages = self._messages
         if messages is not None:
+            self._whole = True
             if self.spool is None:
                 self._messages = None
                 return messages  # type: ignore[no-any-return]
@@ -640,7 +642,10 @@ class _Serving(Serving):
                 self._messages = None
             return {"type": "http.request", "body": piece, "more_body": self.spool.size > 0}
         message = await self.receive_inner()
-        if message["type"] == "http.disconnect" and not self.settled_at and self.storable:
+        if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
+        # whoever has a turn keeps it until the write is over: a service behind a gateway does not hear of a client that left
+        elif (self.turn and self._whole) or (not self.settled_at and self.storable):
             await self._shielded()
         return message
 
