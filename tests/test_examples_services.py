@@ -93,16 +93,20 @@ def test_what_others_write_is_seen(dav: Service, root: Path) -> None:
 
 
 def test_an_update_is_not_lost(dav: Service, root: Path) -> None:
-    """nginx does not look at If-Match and If-None-Match. The gateway compares them with the ETag that nginx has of a file
-    some seconds old; of a new one, whose ETag the next content may share, with that of its content."""
+    """nginx does not look at If-Match and If-None-Match. The gateway compares them with the ETag of the content: nginx's own is
+    made of a second and a length, which another content may share, also one whose time was set back."""
     dav.ask("PUT", "/compared.txt", "first")
     fresh = dav.ask("GET", "/compared.txt").headers["etag"]
     assert dav.bare.ask("GET", "/compared.txt").headers["etag"] != fresh
     assert dav.ask("PUT", "/compared.txt", "FIRST", if_match=fresh).status == 204
     assert dav.ask("PUT", "/compared.txt", "first", if_match=fresh).status == 412
     os.utime(root / "compared.txt", (1_000_000_000, 1_000_000_000))
+    own, tag = (each.ask("GET", "/compared.txt").headers["etag"] for each in (dav.bare, dav))
+    (root / "compared.txt").write_text("fIrSt")
+    os.utime(root / "compared.txt", (1_000_000_000, 1_000_000_000))
+    assert dav.bare.ask("GET", "/compared.txt").headers["etag"] == own
+    assert [dav.ask("PUT", "/compared.txt", "lost", if_match=each).status for each in (own, tag)] == [412, 412]
     tag = dav.ask("GET", "/compared.txt").headers["etag"]
-    assert dav.bare.ask("GET", "/compared.txt").headers["etag"] == tag
     assert dav.ask("PUT", "/compared.txt", "second", if_match=tag).status == 204
     late = dav.ask("PUT", "/compared.txt", "third, too late", if_match=tag)
     assert (late.status, late.data["rule"], (root / "compared.txt").read_text()) == (412, "if-match-evaluated", "second")

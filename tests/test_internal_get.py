@@ -154,7 +154,8 @@ READS: dict[str, tuple[Shown, str | None]] = {
     "its own, large": ((200, [*TEXT, ("etag", '"own"')], [LARGE]), '"own"'),
     "its own, fresh": ((200, [*TEXT, *FRESH], [b"state"]), tag_of_content(b"state", '"own"')),
     "its own, fresh and large": ((200, [*TEXT, *FRESH], [LARGE]), 'W/"own"'),
-    "its own, settled": ((200, [*TEXT, *SETTLED], [b"state"]), '"own"'),
+    "its own, settled": ((200, [*TEXT, *SETTLED], [b"state"]), tag_of_content(b"state", '"own"')),
+    "its own, settled and large": ((200, [*TEXT, *SETTLED], [LARGE]), '"own"'),
     "its own, weak": ((200, [*TEXT, ("etag", 'W/"own"')], [b"state"]), STATE),
     "an event stream": ((200, [("content-type", "text/event-stream")], [b"data: 1\n\n"]), None),
     "without content": ((204, [("etag", '"own"')], []), '"own"'),
@@ -258,6 +259,34 @@ def test_the_internal_get_is_the_clients_own(opened: Open) -> None:
     assert headers == {**expected, "accept-encoding": "identity", "cache-control": "no-cache", "host": "testserver"}
 
 
+def test_a_session_is_not_the_internal_gets_to_change() -> None:
+    """A layer outside of the guard saves it with the answer to the write: a message that is shown once would be lost."""
+    service = Service()
+    session = {"messages": ["hello"], "views": 1}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["views"] += 1
+        scope["session"]["messages"].clear()
+        await service.asgi(scope, receive, send)
+
+    policies = {"/items/{id}": item(preconditions="derive", methods={"GET", "PUT"})}
+    guarded = verbguard.guard(app, policies=policies, store=MemoryStore(), observers=[lambda _: None])
+
+    async def outside(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["session"] = session
+        await guarded(scope, receive, send)
+
+    client = Client(AsgiDriver(outside))
+    try:
+        assert client.start("PUT", "/items/7", body=b"new", headers=[("if-match", '"another"')]).answer().status == 412
+        assert session == {"messages": ["hello"], "views": 1}
+        assert client.start("PUT", "/items/7", body=b"new", headers=[("if-match", STATE)]).answer().status == 204
+        assert session == {"messages": [], "views": 2}
+    finally:
+        client.driver.close()
+
+
 def test_a_clients_get_shows_the_same_bytes(opened: Open) -> None:
     """It is asked for without a coding; If-Range with a derived ETag, which the application does not know, gets everything."""
     stage = opened()
@@ -277,7 +306,7 @@ def test_a_clients_get_shows_the_same_bytes(opened: Open) -> None:
 def test_the_app_hears_of_states_that_it_knows(opened: Open, said: str, heard: str | None) -> None:
     """It may compare for itself: with an ETag that was made here every condition would be false."""
     stage = opened()
-    stage.service.shown = (200, [*TEXT, *SETTLED], [b"state"])
+    stage.service.shown = (200, [*TEXT, ("etag", '"own"')], [b"state"])
     lock = 'Not <urn:x> ["vg-' + "x" * 24 + '-theirs"] [W/"w"]'
     assert stage.send(if_match=said, **{"if": lock}).status == 204
     headers = stage.service.asked[-1][2]
@@ -311,6 +340,8 @@ WRITES: list[tuple[Shown | Exception, dict[str, str], int, str | None]] = [
     ((200, [*TEXT, *FRESH], [b"state"]), KNOWN, 204, None),
     ((200, [*TEXT, *FRESH], [b"state"]), STANDING_IN, 204, None),
     ((200, [*TEXT, *SETTLED], [b"state"]), STANDING_IN, 204, None),
+    # a client has it from the answer to its PUT; another state of the same second and length has it too
+    ((200, [*TEXT, *SETTLED], [b"ten"]), {"if_match": '"own"'}, 412, "if-match-evaluated"),
     ((200, [*TEXT, *FRESH], [b"ten"]), STANDING_IN, 412, "if-match-evaluated"),
     ((200, [*TEXT, *FRESH], [LARGE]), {"if_match": '"own"'}, 412, "state-unknown"),
     ((200, [*TEXT, *SETTLED], [LARGE]), {"if_match": '"own"'}, 204, None),
@@ -547,15 +578,27 @@ def test_each_replay_looks_first(opened: Open) -> None:
     assert [method for method, *_ in stage.service.asked] == ["PUT", "GET", "GET", "GET"]
 
 
-def test_an_answer_that_tells_its_etag_needs_no_look(opened: Open) -> None:
+def test_an_answer_that_tells_its_etag_shows_who_came_before_the_look(opened: Open) -> None:
     """After a PUT it is that of the new state (RFC 9110 9.3.4), as it was before anybody else could change it."""
     stage = verifying(opened)
     stage.service.written = [("etag", '"v2"')]
     stage.service.after = (200, [*TEXT, ("etag", '"v2"')], [b"new"])
     assert [stage.send().value("idempotent-replayed") for _ in range(2)] == [None, "true"]
-    assert [method for method, *_ in stage.service.asked] == ["PUT", "GET"]
-    stage.service.shown = (200, [*TEXT, ("etag", '"v3"')], [b"new"])
-    assert stage.send().value("idempotent-replayed") is None
+    assert [method for method, *_ in stage.service.asked] == ["PUT", "GET", "GET"]
+    stage.service.after = (200, [*TEXT, ("etag", '"v3"')], [b"theirs"])
+    assert [stage.send(body=b"newer").value("idempotent-replayed") for _ in range(2)] == [None, None]
+
+
+def test_an_etag_of_a_second_and_a_length_hides_nobody(opened: Open) -> None:
+    """wsgidav tells it in the answer to PUT, without a date: another writer of the same second leaves the same one."""
+    stage = verifying(opened)
+    stage.service.written = [("etag", '"own"')]
+    stage.service.after = (200, [*TEXT, *FRESH], [b"new"])
+    assert not stage.send().replayed
+    stage.service.shown = (200, [*TEXT, *SETTLED], [b"new"])
+    assert stage.send().replayed
+    stage.service.shown = (200, [*TEXT, *SETTLED], [b"ten"])
+    assert not stage.send().replayed
     assert stage.said("idem-unverified") == [Action.OBSERVE]
 
 

@@ -71,6 +71,8 @@ SEGMENTS = [  # segment, whether it is an id by its looks, at a depth of 2
     ("2026-11-29", True), ("2026-11", True), ("2026-11-29T10:00:00Z", True), ("INV-0042", True), ("user_17", True),
     ("cus_9s6XKzkNRiz8i3", True), ("pk_live_51H8abcD2eZ", True), ("ann@example.org", True), ("978-3-16-148410", True),
     ("dQw4w9WgXcQ12", True), ("48.137,11.575", True), ("52.5", True),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefgh", True), ("c2VjcmV0dG9rZW4xMjM0NT0=", True), ("c2Vjc+V0dG9rZW4xMjM0", True),
+    ("ImFubiI.aSrx0g.kGn1-3DBnO0q2fJ5Hk9rTzqYQ2w", True), ("jquery-3.6.0.min.js", False), ("shop.orders.v2", False),
     ("search", False), ("v1", False), ("oauth2", False), ("ipv4", False), ("mp3", False), ("blue-cup", False),
     ("get_all", False), ("x_coordinates", False), ("application_settings", False),
     ("base64encoded", False), ("top10", False), ("", False),
@@ -436,7 +438,8 @@ def test_traffic_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ("path", "status", "reason"),
     [("*", 200, "no path"), ("shop.example:443", 200, "no path"), ("/a b", 200, "a path that no template can spell"),
      ("/a{b}", 200, "a path that no template can spell"), ("/\x00", 200, "a path that no template can spell"),
-     ("/<id>", 200, "a path that no template can spell"), ("/a", 0, "no answer"), ("/a", 700, "no answer")],
+     ("/<id>", 200, "a path that no template can spell"), ("/a;jsessionid=1F", 200, "a path that no template can spell"),
+     ("/a", 0, "no answer"), ("/a", 700, "no answer")],
 )  # fmt: skip
 def test_what_cannot_be_used_is_told(path: str, status: int, reason: str) -> None:
     """Exchanges that no policy can speak of are counted by the reason."""

@@ -30,6 +30,20 @@ def litmus(port: int, folder: Path) -> str:
     return re.sub(r"\b([1-5]\d\d)( [A-Z][A-Za-z]*)+", r"\1", ran.stdout)
 
 
+# Both servers delete `/folder/#fragment`, which litmus calls unsafe; the gateway refuses such a target.
+UNSAFE = re.compile(
+    r"( *\d+\. delete_fragment\.+) WARNING: DELETE removed collection resource with Request-URI including fragment; unsafe\n"
+    r" *\.+ pass \(with 1 warning\)\n *\.+ \n( *\d+\. \w+\.+)"
+)
+
+
+def safer(bare: str) -> str:
+    """What a server is to be through the gateway: what it is without, and without this warning."""
+    said, count = UNSAFE.subn(r"\1 \n\1 pass\n\n\2 \n\2", bare)
+    assert count == 1
+    return said.replace("-> 1 warning was issued.\n", "", 1)
+
+
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Service]:
     needs("nginx")
@@ -44,7 +58,7 @@ def test_nginx(nginx: Service, tmp_path: Path) -> None:
     """With the kinds of its folders and files declared; it fails some tests by itself, and those only."""
     bare, guarded = litmus(nginx.upstream, tmp_path / "bare"), litmus(nginx.port, tmp_path / "guarded")
     assert "FAIL" in bare
-    assert guarded == bare
+    assert guarded == safer(bare)
 
 
 @pytest.mark.parametrize("host", ["public", "upstream"])
@@ -62,4 +76,4 @@ def test_wsgidav(tmp_path: Path, declared: str, host: str) -> None:
         with serving("verbguard", "serve", upstream, f"--config={config}", "--port=0", until=GATEWAY) as gateway:
             bare, guarded = litmus(service.port, tmp_path / "bare"), litmus(gateway.port, tmp_path / "guarded")
     assert bare.count(" 0 failed. 100.0%") == 5
-    assert guarded == bare
+    assert guarded == safer(bare)

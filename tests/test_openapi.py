@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,10 @@ TEMPLATES = [  # what, document, template -> methods
         components={"pathItems": {"a": operations("get")}}), {"/a": "GET PUT"}),
     ("a variable that is no part of the path", document({"/a": operations("get")}, servers=[{"url": "{scheme}://{h}:{p}/v1"}]),
         {"/v1/a": "GET"}),
+    ("a server of any scheme", document({"/a": operations("get")}, servers=[{"url": "//api.example/v1"}]), {"/v1/a": "GET"}),
+    ("a variable with a host", document({"/a": operations("get")}, servers=[
+        {"url": "{base}/v1", "variables": {"base": {"default": "https://api.example/shop"}}}]), {"/shop/v1/a": "GET"}),
+    ("a parameter with spaces", document({"/a/{ id }/{its name}": operations("get")}), {"/a/{id}/{its_name}": "GET"}),
     ("a server relative to the document", document({"/a": operations("get")}, servers=[{"url": "../v1/?x"}]), {"/v1/a": "GET"}),
     ("a variable with too many values", document({"/a": operations("get")}, servers=[
         {"url": "/{v}", "variables": {"v": {"default": "one", "enum": [str(number) for number in range(99)]}}}]),
@@ -192,6 +197,9 @@ def test_a_location_below_another_member() -> None:
 
 # ---- what is malformed
 
+# Ten lists, each of nine times the one before it
+BILLION = "a: &a [x]\n" + "".join(f"{to}: &{to} [{', '.join(['*' + of] * 9)}]\n" for of, to in pairwise("abcdefghijk"))
+
 WRONG = [  # document, what is said
     ("[]", "api.json = []: an OpenAPI document is an object"),
     ("{", "line 1, column 2"),
@@ -218,6 +226,9 @@ WRONG = [  # document, what is said
     (document({"/a": {"$ref": "#a"}}), "is a path such as"),
     (document({"/a": {"$ref": 5}}), "$ref is a text"),
     (document({"/a": {"$ref": "#/paths/~1a"}}), "leads in a circle"),
+    ('{"openapi": "3.1.0", "paths": ' + "1" * 5_000 + "}", "api.json: it cannot be read"),
+    ("openapi: 3.1.0\npaths: &p\n  - *p\n", "api.json: paths = [...: an object"),  # it holds itself
+    (BILLION + "openapi: 3.1.0\npaths: *k\n", "an object"),
     (document({"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}), "leads in a circle"),
     (document({"/a": DONE}, "3.2.0", servers={}), "there is no such field|a list is wanted"),
     (document({"/a": operations("get")}, servers={}), "servers = {}: a list"),

@@ -561,7 +561,7 @@ class _Serving(Serving):
         return await self._waited(again) if type(again) is Busy and self.patience else again
 
     async def _look_after(self) -> None:
-        """What a verified answer is kept with: the target's ETag after the run, told by the answer, or by another look.
+        """What a verified answer is kept with: the target's ETag after the run, shown by another look.
 
         When the app has returned, as some end their transaction only then; a retry that comes before waits for its twin.
         """
@@ -570,7 +570,7 @@ class _Serving(Serving):
         if scope is None or self.settled_at or not self.finished:
             return
         if 200 <= self.status <= 299:
-            self.seen = self.shown or (await self._look(scope)).tags
+            self.seen = self.left(await self._look(scope))
         if (later := self.commit()) is not None:
             await later
 

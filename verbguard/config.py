@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verbguard import openapi as documents
+from verbguard.declarations import check_rules, checked
 from verbguard.errors import ConfigError, nearest
 from verbguard.lines import line_of
 from verbguard.policy import Policy, Profile, Replay, build, word
@@ -117,6 +118,10 @@ def loads(text: str, name: str = "verbguard.toml", *, openapi: str | Path | None
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: it is nested too deeply to be read") from None
+    except ValueError as error:  # a number with more digits than Python reads
+        raise ConfigError(f"{name}: it cannot be read: {error}") from None
     try:
         return _config(tables, name, openapi)
     except ConfigError as error:
@@ -133,8 +138,8 @@ def _config(tables: dict[str, Any], name: str, openapi: str | Path | None) -> Co
         policies = known.joined(policies, tables.get("default"))
     default = tables.get("default")
     return Config(
-        policies={key: _policy(value, f"{name}: policies.{key!r}") for key, value in policies.items()},
-        default=None if default is None else _policy(default, f"{name}: default"),
+        policies={key: _policy_of(key, value, name) for key, value in policies.items()},
+        default=None if default is None else _default(default, f"{name}: default"),
         profile=word(Profile, tables.get("profile", Profile.GUARD), f"{name}: profile"),
         store=_store(tables.get("store"), f"{name}: store"),
         gateway=_gateway(tables["gateway"], f"{name}: gateway") if "gateway" in tables else None,
@@ -166,7 +171,7 @@ def _path_in(about: str) -> list[str]:
     field = _FIELD.match(place["rest"])
     if field is None:
         return path
-    found = [field["unknown"]] if field["unknown"] else field["wrong"].split(".")
+    found = [field["unknown"]] if field["unknown"] is not None else field["wrong"].split(".")
     return path + (found[1:] if found[0] == path[-1] else found)  # `replay: replay.keep` says it twice
 
 
@@ -220,6 +225,23 @@ def _judge(table: dict[str, Any], where: str) -> None:
         raise ConfigError(f"{where}: keys and keys_env are two ways to give the keys: use one")
     if not isinstance(table.get("create", True), bool):
         raise ConfigError(f"{where}.create = {table['create']!r}: true or false")
+
+
+def _policy_of(key: str, value: Any, name: str) -> Policy:
+    """One policy of the file; what only the guard could refuse in it is refused here, where its line is known."""
+    where = f"{name}: policies.{key!r}"
+    found = _policy(value, where)
+    try:
+        checked({key: found})
+    except ConfigError as error:
+        raise ConfigError(where + str(error).removeprefix(f"policies[{key!r}]")) from None
+    return found
+
+
+def _default(value: Any, where: str) -> Policy:
+    found = _policy(value, where)
+    check_rules(where, found)
+    return found
 
 
 def _policy(value: Any, where: str) -> Policy:

@@ -15,6 +15,10 @@ from verbguard.rules import catalogue
 __all__ = ["braces", "check_rules", "checked", "declared_routes"]
 
 
+_PARAMETER = re.compile(r"\{[^{}]*\}")
+_BRACE = re.compile(r"[{}]")
+
+
 def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
     """The policies' own templates as routes, for an app that shows none: the one that says the most of a path comes first.
 
@@ -31,7 +35,7 @@ def declared_routes(policies: Mapping[str, Policy]) -> list[Route]:
 
 
 def _precedence(template: str) -> tuple[int, int, int, str]:
-    return template.count("{"), template.count(":path}"), -len(re.sub(r"\{[^{}]*\}", "", template)), template
+    return template.count("{"), template.count(":path}"), -len(_PARAMETER.sub("", template)), template
 
 
 def checked(policies: Any) -> dict[str, Policy]:
@@ -42,14 +46,17 @@ def checked(policies: Any) -> dict[str, Policy]:
     for key, policy in policies.items():
         where = f"policies[{key!r}]"
         method, _, template = str(key).rpartition(" ")
-        if not isinstance(key, str) or not template.startswith("/"):
+        if not isinstance(key, str) or not template.startswith("/") or key == " " + template:
             raise ConfigError(f"{where}: a template starts with a slash, such as '/items/{{id}}' or 'PUT /items/{{id}}'")
         if not isinstance(policy, Policy):
             raise ConfigError(f"{where} = {policy!r}: a Policy, such as item() or collection()")
         if method and method not in REGISTERED and method not in policy.named:
-            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method, METHODS)}")
+            raise ConfigError(f"{where}: there is no method {method!r}: {nearest(method.upper(), METHODS)}")
         check_rules(where, policy)
-        found[(method + " " if method else "") + bare(braces(template))] = policy
+        spelled = bare(braces(template))
+        if (brace := _BRACE.search(_PARAMETER.sub("", spelled))) is not None:
+            raise ConfigError(f"{where}: {brace[0]!r} stands alone: a parameter is written in two braces, '/items/{{id}}'")
+        found[(method + " " if method else "") + spelled] = policy
     return found
 
 
@@ -65,6 +72,6 @@ def check_rules(where: str, policy: Policy) -> None:
     known = catalogue()
     for id, action in policy.rules.items():
         if id not in known:
-            raise ConfigError(f"{where}: there is no rule {id!r}: {nearest(id, known)}")
+            raise ConfigError(f"{where}: rules.{id}: there is no such rule: {nearest(id, known)}")
         if action not in known[id].actions:
             raise ConfigError(f"{where}: rules.{id} = {str(action)!r}: {nearest(str(action), map(str, known[id].actions))}")

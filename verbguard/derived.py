@@ -20,13 +20,15 @@ __all__ = [
     "TOLD",
     "Look",
     "asked_again",
+    "dated_tag",
     "is_derived",
     "is_derived_in",
     "plainly_asked",
+    "said_strong",
+    "settled_tag",
     "strong_tag",
     "tag_of_content",
     "told",
-    "too_soon",
     "translated",
 ]
 
@@ -42,9 +44,10 @@ _OURS = '"vg-'  # how a derived ETag begins
 _STANDING_IN = re.compile(r'"vg-[A-Za-z0-9_-]{24}-([^"]*)"')
 TOLD = frozenset([b"if-match", b"if"])  # WebDAV's If has ETags too (RFC 4918 10.4)
 
-# How much older than Date a Last-Modified must be before an ETag of the application is taken for a strong one. File servers
-# make theirs of a time in seconds and a length: a state of the current second may change and keep it (RFC 9110 8.8.1, 8.8.2.2).
-# The second one is for clocks that are read late.
+# File servers make their ETags of a time in seconds and a length: a state of the current second may change and keep it (RFC
+# 9110 8.8.1, 8.8.2.2), a file's time can be set back, and an answer to PUT may show one at once. So an ETag beside a
+# Last-Modified says nothing alone where the content can be digested. Where it cannot, Last-Modified must be so much older than
+# Date; the second one is for clocks that are read late.
 _SETTLED = timedelta(seconds=2)
 
 # What belongs to the request that wants to know the state, and not to a GET of it.
@@ -115,16 +118,20 @@ def tag_of_content(content: bytes, own: str | None = None) -> str:
 
 
 def strong_tag(headers: Headers) -> str | None:
-    """The ETag that the application gives by itself, with its quotes; None where it gives none, a weak one, or one so soon
-    after a change that the next state may have the same."""
-    tag = _said_strong(headers)
-    return None if tag is None or _is_fresh(headers) else tag
+    """The ETag that the application gives by itself, with its quotes; None where it gives none, a weak one, or one that may be
+    made of a date."""
+    return None if header(headers, b"last-modified") is not None else said_strong(headers)
 
 
-def too_soon(headers: Headers) -> str | None:
-    """The ETag that the application calls strong too soon after a change."""
-    tag = _said_strong(headers)
-    return tag if tag is not None and _is_fresh(headers) else None
+def dated_tag(headers: Headers) -> str | None:
+    """The ETag that the application calls strong, and that may be made of the date which stands beside it."""
+    return None if header(headers, b"last-modified") is None else said_strong(headers)
+
+
+def settled_tag(headers: Headers) -> str | None:
+    """The strong ETag of the application that is the best there is where the content cannot be digested; None so soon after a
+    change that the next state may have the same."""
+    return None if _is_fresh(headers) else said_strong(headers)
 
 
 def _is_fresh(headers: Headers) -> bool:
@@ -132,7 +139,8 @@ def _is_fresh(headers: Headers) -> bool:
     return modified is not None and date is not None and date - modified < _SETTLED
 
 
-def _said_strong(headers: Headers) -> str | None:
+def said_strong(headers: Headers) -> str | None:
+    """The ETag that the application calls strong, with its quotes; None where there is none, a weak one, or a broken one."""
     from werkzeug.http import quote_etag, unquote_etag
 
     value = header(headers, b"etag")
@@ -192,18 +200,23 @@ class Look:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The target's strong ETags: the application's own, and the one that its content gives. A client may have either, as
-        the own one is not shown while it is fresh."""
+        """The target's strong ETags: the application's own, and those that its content gives. A client may have any."""
         if not 200 <= self.status <= 299:
             return ()
-        own, said = strong_tag(self.headers), _said_strong(self.headers)
+        known = self.status in REPRESENTATION and self._known
+        own, said = strong_tag(self.headers) if known else settled_tag(self.headers), self.said
         found = [] if own is None else [own]
-        if self.status in REPRESENTATION and self._known:
+        if known:
             content = b"".join(self._pieces)
             found.append(tag_of_content(content))
             if said is not None:
                 found.append(tag_of_content(content, said))
         return tuple(found)
+
+    @property
+    def said(self) -> str | None:
+        """The ETag that the application calls strong, whatever it is made of."""
+        return said_strong(self.headers)
 
     def state(self) -> State:
         """The target's state, with a word of what is not known of it."""

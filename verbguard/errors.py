@@ -24,8 +24,17 @@ class Superseded(VerbguardError):
     """Another run of the same key has committed its answer, so that this one must not commit its effect: let it pass."""
 
 
+_READABLE = 40  # names in an error message
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The end of an error message: the spelling that was probably meant, or all that there are."""
+    """The end of an error message: the spelling that was probably meant, or all that there are, if a person can read them."""
     known = sorted(choices)
     close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return (
+        f"there are: {', '.join(known) or 'none'}"
+        if len(known) <= _READABLE
+        else f"none of the {len(known)} is spelled like it"
+    )

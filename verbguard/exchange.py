@@ -13,7 +13,7 @@ from typing import Any
 from verbguard.answering import Answering
 from verbguard.conditions import State as TargetState
 from verbguard.conditions import state_of
-from verbguard.derived import SEEN, Look, strong_tag
+from verbguard.derived import SEEN, Look, said_strong
 from verbguard.http import Headers, Request, Response, header, problem, without
 from verbguard.layouts import BY_NAMES, Layout
 from verbguard.methods import BODILESS
@@ -327,11 +327,11 @@ class Exchange(Answering):
         """Whether the store still has the record that has proved untrue; a twin may have seen it as well, and run meanwhile."""
         return type(again) is Done and header(again.record.headers, SEEN) == header(outdated.record.headers, SEEN)
 
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The strong ETag that the answer itself gives of the state that it left, if any."""
-        tag = strong_tag(self.headers)
-        return () if tag is None else (tag,)
+    def left(self, look: Look) -> tuple[str, ...]:
+        """The ETags of the state that the run left, as a look after it shows them; none where the answer itself tells of
+        another, as somebody else has written since."""
+        told = said_strong(self.headers)
+        return look.tags if told in (None, look.said) else ()
 
     def sighted(self, record: Record | None) -> Record | None:
         """The record with what was seen of the target after the run; None where nothing was, as it could never be verified."""

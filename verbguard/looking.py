@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
@@ -42,6 +43,9 @@ async def look(app: Callable[..., Awaitable[None]], scope: MutableMapping[str, A
     asked: dict[str, Any] = {**scope, "method": "GET", "headers": headers, "extensions": unsent(scope.get("extensions"))}
     if type(asked.get("state")) is dict:
         asked["state"] = {**asked["state"]}
+    if isinstance(asked.get("session"), dict):  # a layer outside saves what changes in it, and the client has asked for no GET
+        with suppress(Exception):  # one that cannot be copied
+            asked["session"] = deepcopy(asked["session"])
     begun = False
 
     async def receive() -> Message:

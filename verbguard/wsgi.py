@@ -625,7 +625,7 @@ class _Serving(Serving):
 
     def sighted(self, record: Record | None) -> Record | None:
         if record is not None and self._untold is not None:
-            self.seen = self.shown or self._look(self._untold).tags
+            self.seen = self.left(self._look(self._untold))
         return super().sighted(record)
 
     def _prepare_look(self, environ: Environ) -> None:

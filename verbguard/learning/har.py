@@ -42,6 +42,8 @@ def entries(data: bytes, name: str) -> list[Entry]:
         raise ConfigError(f"{name}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise ConfigError(f"{name}: it is nested too deeply to be read") from None
+    except ValueError as error:  # a number with more digits than Python reads
+        raise ConfigError(f"{name}: it cannot be read: {error}") from None
     log = document.get("log") if isinstance(document, dict) else None
     found = log.get("entries") if isinstance(log, dict) else None
     if not isinstance(found, list):
@@ -104,10 +106,10 @@ def _url(entry: dict[str, Any], where: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{where}: request.url: {error}") from None
+    except ValueError:  # whose message may hold a password
+        raise ConfigError(f"{where}: request.url: it is no URL, with a host and a port that is a number") from None
     if not parts.scheme:
-        raise ConfigError(f"{where}: request.url = {_shown(text.partition('?')[0])}: a whole URL, with its scheme and host")
+        raise ConfigError(f"{where}: request.url: a whole URL, with its scheme and host")
     return parts
 
 
@@ -160,6 +162,8 @@ def _object(entry: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value, for an error: a whole one could hold what nobody should read."""
-    text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= 40 else text[:37] + "..."
+    """A value, for an error; of a text, a list or an object only that it is one, as it could hold what nobody should read."""
+    for kind, name in ((str, "a text"), (list, "a list"), (dict, "an object")):
+        if value and isinstance(value, kind):
+            return name
+    return json.dumps(value)[:40]

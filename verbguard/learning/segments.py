@@ -19,11 +19,14 @@ _IDS = [
         r"[A-Za-z]{1,8}[-_]\d+",  # INV-0042
         r"[^@\s]+@[^@\s]+\.[^@\s]+",  # mail addresses
         r"\+?\d[\d-]{6,}",  # telephone numbers, ISBNs
+        r"eyJ[\w-]+(\.[\w-]*)*",  # JSON Web Tokens
     )
 ]
 _HEX = re.compile(r"[0-9a-fA-F]{8,}")
 _PREFIXED = re.compile(r"[a-z]{2,8}_(?:(?:live|test)_)?([A-Za-z0-9]{8,})")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{10,}")
+_TOKEN = re.compile(r"[A-Za-z0-9_+-]{10,}={0,2}")
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")  # parts with dots between, one of them a long signature
+_SIGNATURE = 20  # characters; what has fewer may be the hash in the name of a file
 _WORDS = re.compile(r"[A-Za-z]+(?:[-_][A-Za-z]+)*")
 
 # What stands beside members without being one, in many an API.
@@ -47,6 +50,8 @@ def is_id(segment: str, depth: int) -> bool:
     prefixed = _PREFIXED.fullmatch(segment)
     if prefixed is not None:
         return _mixed(prefixed[1], 1)
+    if _SIGNED.fullmatch(segment):
+        return any(len(part) >= _SIGNATURE and _mixed(part, 3) for part in segment.split("."))
     return _TOKEN.fullmatch(segment) is not None and not _WORDS.fullmatch(segment) and _mixed(segment, 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -110,11 +111,13 @@ class Traffic:
 
 _UNSPOKEN = "a path that no template can spell"
 
+_ASIDE = re.compile(r";[^/=]+=")  # `/items;jsessionid=...`: a path for each session, and nobody's to read
+
 
 def _unusable(one: Seen) -> str | None:
     if not one.path.startswith("/") or one.method == "CONNECT":
         return "no path"  # such as OPTIONS *
-    if not one.path.isprintable() or any(mark in one.path for mark in " {}<>"):
+    if _ASIDE.search(one.path) or not one.path.isprintable() or any(mark in one.path for mark in " {}<>"):
         return _UNSPOKEN
     if not 100 <= one.status <= 599:
         return "no answer"

@@ -28,6 +28,8 @@ def parsed(text: str, name: str) -> Node:
             raise ConfigError(f"{name}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise ConfigError(f"{name}: it is nested too deeply to be read") from None
+    except ValueError as error:  # a number with more digits than Python reads
+        raise ConfigError(f"{name}: it cannot be read: {error}") from None
     return Node(value, "", name, value)
 
 
@@ -48,6 +50,19 @@ def _yaml(text: str, name: str) -> Any:
         raise ConfigError(f"{name}: it cannot be read as YAML: {error}") from None
 
 
+def _shown(value: Any) -> str:
+    """The beginning of a value. YAML's aliases can make it endless, or larger than memory."""
+    text, pieces = "", json.JSONEncoder(default=str, ensure_ascii=False).iterencode(value)
+    try:
+        while len(text) <= 60:
+            text += next(pieces)
+    except StopIteration:
+        return text
+    except (RecursionError, TypeError, ValueError):  # it is endless, or has names that JSON has not
+        return text + "..."
+    return text[:57] + "..."
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A value of the document and where it stands. `here` is its place, for errors."""
@@ -63,8 +78,7 @@ class Node:
 
     def wrong(self, what: str) -> ConfigError:
         """The error that says what this should be."""
-        shown = json.dumps(self.value, default=str, ensure_ascii=False)
-        return ConfigError(f"{self.here} = {shown if len(shown) <= 60 else shown[:57] + '...'}: {what}")
+        return ConfigError(f"{self.here} = {_shown(self.value)}: {what}")
 
     def table(self) -> Node:
         """This, if it is an object with what a `$ref` leads to. Raises ConfigError."""

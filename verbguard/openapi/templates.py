@@ -47,6 +47,7 @@ def _literal(text: str) -> str:
 def _parameter(inner: str) -> str | None:
     if inner[:1] in ("?", "&"):
         return ""  # RFC 6570's form of a query, which is no part of the path
+    inner = "_".join(inner.split())  # a name with spaces is a name, but the key of no policy
     name = inner.partition(":")[0]
     if _NAME.fullmatch(name):
         return "{" + name + "}"
@@ -72,13 +73,19 @@ def prefixes(servers: Node | None) -> list[str]:
 
 def _spellings(url: Node, variables: Node | None) -> list[str]:
     """The path of the url with its variables filled in, in every way that the document names."""
-    text = url.value.partition("://")[2] or url.value
-    path = text.partition("/")[2] if "://" in url.value else text
+    path = _below_authority(url.value)
     names = list(dict.fromkeys(_EXPRESSION.findall(path)))
     choices = [_values(name, url, variables) for name in names]
     if prod(map(len, choices)) > _MOST:
         choices = [values[:1] for values in choices]  # the defaults alone
-    return [_substituted(path, dict(zip(names, values, strict=True))) for values in product(*choices)]
+    spelled = [_substituted(path, dict(zip(names, values, strict=True))) for values in product(*choices)]
+    return [_below_authority(each) for each in spelled]  # a variable may hold a scheme and a host
+
+
+def _below_authority(url: str) -> str:
+    """What of a URL is its path, and what follows that."""
+    scheme, mark, rest = url.partition("//")
+    return rest.partition("/")[2] if mark and scheme.partition("/")[1] == "" and scheme[-1:] in ("", ":") else url
 
 
 def _substituted(url: str, chosen: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verbguard.conditions import IF_NONE_MATCH, date_of, tags_of
-from verbguard.derived import REPRESENTATION, strong_tag, tag_of_content, too_soon
+from verbguard.derived import REPRESENTATION, dated_tag, settled_tag, strong_tag, tag_of_content
 from verbguard.http import CONTENT_FIELDS, Request, Response, without
 from verbguard.policy import Action, Policy
 from verbguard.rules import Answer, Content, Finding, Target, When, rule
@@ -127,18 +127,18 @@ def derived_etag(request: Request, response: Answer, target: Target) -> Finding 
     What the guard does: it adds a strong ETag, a digest of the content, and takes a weak one away, which If-Match could never
     match. If-None-Match that names it gets 304. For this the content is held until it is complete, up to `max_response`;
     what is larger, and event streams, pass as they come and without one. A strong ETag of the application stays, unless
-    Last-Modified is less than two seconds before Date: file servers make theirs of a second and a length, and the next state
-    may have the same. Where there is no digest to put in its place, it becomes weak.
+    there is a Last-Modified beside it: file servers make theirs of a second and a length, and another state may have the same.
+    Where there is no digest to put in its place, it becomes weak while Last-Modified is less than two seconds before Date.
     How to fix it: a version column is cheaper: `response.headers["ETag"]` in FastAPI, `response.set_etag(...)` in Flask.
     When to switch it off: leave `preconditions` out where content differs each time it is read.
     """
-    own = strong_tag(response.headers)
+    own = settled_tag(response.headers) if response.body is None else strong_tag(response.headers)
     if own is None and response.body is None:
-        fresh = too_soon(response.headers)
+        fresh = dated_tag(response.headers)
         if fresh is None:
             return None
         return Finding("The next state may have this ETag too; it becomes weak.", drop=_ETAG, add=[(b"etag", _weak(fresh))])
-    tag = (own or tag_of_content(response.body or b"", too_soon(response.headers))).encode("latin-1")
+    tag = (own or tag_of_content(response.body or b"", dated_tag(response.headers))).encode("latin-1")
     asked = request.get(IF_NONE_MATCH)
     if asked is not None:
         tags = tags_of(asked)
