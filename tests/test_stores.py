@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from types import FrameType
 from typing import Any
 
@@ -166,9 +166,14 @@ def test_of_many_callers_at_once_exactly_one_wins(store: Store) -> None:
 
     def job(_: int) -> list[type[Outcome]]:
         outcomes = []
-        for number in range(40):
-            barrier.wait()
-            outcomes.append(type(store.claim(keyed(f"k{number}"))))
+        with suppress(BrokenBarrierError):  # of the others: what broke it is told by the one that it happened to
+            for number in range(40):
+                barrier.wait()
+                try:
+                    outcomes.append(type(store.claim(keyed(f"k{number}"))))
+                except BaseException:
+                    barrier.abort()  # or the others would wait for ever
+                    raise
         return outcomes
 
     for outcomes in zip(*together(32, job), strict=True):
