@@ -24,6 +24,7 @@ OTHERWISE = {
     (16, "where no routes are known a GET is not searched for content, unless the profile is strict"): "a gateway searches",
     (21, "a PUT that ends early has no effect"): "uvicorn has no answer for a client that has hung up",
     (21, "a PUT that ends early has no effect, and its key is free"): "uvicorn has no answer for a client that has hung up",
+    (44, "a DELETE that has nothing to say is 204"): "clients of a service that nobody can change wait for its 200",
     (51, "204 has no transfer coding either"): "aiohttp takes an answer with two framing fields for malformed",
     (55, "600 is no status: GET gets a 500"): "the fault is the service's: 502",
     (55, "600 is no status: POST gets a 500"): "the fault is the service's: 502",
