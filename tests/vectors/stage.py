@@ -29,15 +29,26 @@ class Clock:
 
 
 class ObservedStore(MemoryStore):
-    """The memory store on a clock of ours, with renewals one can wait for."""
+    """The memory store on a clock of ours, with renewals and ends of runs one can wait for."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock)
         self.renewal: Future[None] = Future()
+        self.end_of_a_run: Future[None] = Future()
 
     def next_renewal(self) -> Future[None]:
         self.renewal = Future()
         return self.renewal
+
+    def next_end(self) -> Future[None]:
+        self.end_of_a_run = Future()
+        return self.end_of_a_run
+
+    def save(self, claim: Any, token: int, record: Any) -> bool:
+        kept = super().save(claim, token, record)
+        if not self.end_of_a_run.done():
+            self.end_of_a_run.set_result(None)
+        return kept
 
     def renew(self, claim: Any, token: int) -> bool:
         kept = super().renew(claim, token)
@@ -101,6 +112,7 @@ class Stage:
     findings: list[Any] = field(default_factory=list)
     answers: dict[int, Reply] = field(default_factory=dict)
     exchanges: dict[str, tuple[Any, asyncio.Future[Reply]]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)  # exchanges whose client is away
 
     def __post_init__(self) -> None:
         self.app = reference(self.vector)
@@ -144,14 +156,18 @@ class Stage:
         elif step.kind == "start":
             await self.start(number, step)
         elif step.kind == "finish":
+            ended = self.store.next_end() if isinstance(self.store, ObservedStore) else None
             self.app.open()
             await self.hear(number, step, self.exchanges[step.name][1])
+            if ended is not None and step.name in self.left:
+                await self.within(number, step, asyncio.wrap_future(ended))  # nobody else would hear that it is kept
         elif step.kind == "hear":
             await self.hear(number, step, self.exchanges[step.name][1])
         elif step.kind == "listen":
             self.client.listen()
         elif step.kind == "leave":
             self.exchanges[step.name][0].leave(step.until)
+            self.left.add(step.name)
             await settle()
         elif step.kind == "advance":
             self.clock.now += step.amount
