@@ -38,6 +38,7 @@ _OWN_REQUEST = HOP_BY_HOP | {b"host", b"proxy-authorization", b"proxy"}
 _OWN_REQUEST |= _underscored(
     {*_OWN_REQUEST, *_CLAIMED, *OVERRIDE_FIELDS, b"content-length", b"content-type", b"idempotency-key"}
 )
+_OF_STRANGERS = _OWN_REQUEST | _CLAIMED  # all that is dropped where nobody in front is trusted
 # A field of the message that a connection option must not take away.
 _KEPT = frozenset([b"content-length", b"content-type", b"host", b"via", *_FORWARDED])
 
@@ -77,7 +78,7 @@ def forwarded(headers: Headers, *, version: str, host: bytes | None, client: str
     `version`, `host`, `client` and `scheme` are the message's as it came; what an earlier hop said of them is kept where it is
     `trusted`, and replaced otherwise: anybody can write it.
     """
-    dropped = _OWN_REQUEST if trusted else _OWN_REQUEST | _CLAIMED
+    dropped = _OWN_REQUEST if trusted else _OF_STRANGERS
     if options := _options(headers):
         dropped = dropped | options
     chunked = any(name == b"transfer-encoding" for name, _ in headers)
@@ -92,9 +93,9 @@ def forwarded(headers: Headers, *, version: str, host: bytes | None, client: str
     if name:
         _append(found, b"x-forwarded-for", client.encode("latin-1", "replace"))
     told = [b"for=" + (name or b"unknown")]
-    if host and (plain := _quotable(host)):
+    if host and _quotable(host):
         told.append(b'host="%b"' % host)
-        if plain and header(found, b"x-forwarded-host") is None:
+        if header(found, b"x-forwarded-host") is None:
             found.append((b"x-forwarded-host", host))
     proto = scheme.encode("ascii", "replace")
     told.append(b"proto=" + proto)

@@ -93,7 +93,7 @@ class Passing:
                 return answer
             answer.close()
             logger.warning("verbguard: the service at %s answered with the status %s", self.gateway.upstream, answer.status)
-            await self._tell(502, "The service answered with a status that HTTP does not have", f"It said {answer.status}.")
+            await self._tell(502, "The service gave no final status", f"It said {answer.status}.")
         return None
 
     async def _tell(self, status: int, title: str, detail: str, ran: bool = True) -> None:

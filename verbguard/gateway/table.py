@@ -28,13 +28,12 @@ class GatewayTable:
     """What the table says. Times are seconds. Raises ConfigError for a value that cannot work."""
 
     upstream: str | None = None  # the service's origin; None: `--upstream` names it
-    public: str | None = None  # the origin that clients see; None: scheme and Host of each request
+    public: str | None = None  # the origin that clients see; None: it is told by paths alone
     connect_timeout: float = 5.0  # until the upstream has accepted: longer than two lost SYN packets take
     timeout: float = 60.0  # without a byte from the upstream; slow reports take most of a minute
     late: float = 30.0  # that an upstream's answer is still waited for when nobody else does, to be recorded
-    host: str = (
-        "public"  # or "upstream": whose Host the upstream is told; with the public one it builds its links as if it stood alone
-    )
+    # or "upstream": whose Host the upstream is told; with the public one it builds its links as if it stood alone
+    host: str = "public"
     trust_forwarded: bool = False  # believe Forwarded and X-Forwarded-*: only behind a proxy that sets them
     connections: int = 100  # to the upstream at once; more requests wait for one
 

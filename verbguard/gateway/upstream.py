@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-Hints = Callable[[list[bytes]], None]
+Hints = Callable[[list[bytes]], None]  # hears the values of Link in a 103
 
 
 class Unreached(Exception):
