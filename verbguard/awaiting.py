@@ -1,7 +1,8 @@
-"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store a task of its own.
+"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store on its own way.
 
-A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. Only a
-claim is not: when it is cancelled, the store itself lets go of what it won (see AsyncStore).
+A request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. A word that is sent
+already (see Asked) needs nobody for that; any other is a task of its own. Only a claim is neither: when it is cancelled, the
+store itself lets go of what it won (see AsyncStore).
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
 from verbguard.loops import in_loop
 from verbguard.outages import FIRST, INSISTING, LONGEST, debts
-from verbguard.records import Claim, Outcome, Record, State, Won
+from verbguard.records import Claim, Outcome, Record, Won
 from verbguard.renewal import renewer
-from verbguard.serving import LOST, Later
+from verbguard.serving import LOST, Later, unframed
+from verbguard.stores.asked import Asked
 
 __all__ = ["PATIENCE", "Awaiting"]
 
@@ -82,14 +85,19 @@ class Awaiting(_Serving):
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                outcome: Outcome = await self.store.claim(claim)
+            outcome = await self._bounded(self.store.claim(claim))
         except Exception as error:
             self.unasked(error)
             return None
         if isinstance(outcome, Won):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
+
+    async def _bounded(self, word: Awaitable[Outcome]) -> Outcome:
+        if getattr(self.store, "bounded", False):
+            return await word
+        async with asyncio.timeout(PATIENCE):
+            return await word
 
     def hold(self) -> None:
         if self.token and self.claimed_as is not None:
@@ -118,8 +126,7 @@ class Awaiting(_Serving):
     async def _turn_asked(self) -> Outcome | None:
         assert self.lease is not None
         try:
-            async with asyncio.timeout(PATIENCE):
-                outcome: Outcome = await self.store.claim(self.lease)
+            outcome = await self._bounded(self.store.claim(self.lease))
         except Exception as error:
             self.distrust(error)
             return None
@@ -151,7 +158,7 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        starting = heard(self._tried(self.store.start(self.touch)))
+        starting = self._say_to_store(self.store.start(self.touch))
         try:
             if not await asyncio.shield(starting):
                 self.touch = None
@@ -174,10 +181,15 @@ class Awaiting(_Serving):
     def linger(self) -> Later:
         return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
 
-    def _say_to_store(self, word: Coroutine[Any, Any, Any]) -> Later:
-        return heard(self._tried(word))
+    def _say_to_store(self, word: Awaitable[Any]) -> asyncio.Future[Any]:
+        return word.noted(self._noted) if isinstance(word, Asked) else heard(self._tried(word))
 
-    async def _tried(self, word: Coroutine[Any, Any, Any]) -> bool:
+    def _noted(self, _: object, error: BaseException | None) -> bool:
+        if error is not None:
+            self.distrust(error)
+        return error is None
+
+    async def _tried(self, word: Awaitable[Any]) -> bool:
         try:
             async with asyncio.timeout(PATIENCE):
                 await word
@@ -199,36 +211,58 @@ class Awaiting(_Serving):
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        return heard(self._kept(record, self._before))
+        before = self._before
+        if before is None and not self.in_transaction and getattr(self.store, "bounded", False):
+            word = self._ending(record)
+            if isinstance(word, Asked):
+                return word.noted(partial(self._concluded, record))
+            return heard(self._kept(record, word))
+        return heard(self._kept_behind(before, record))
 
-    async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
+    async def _kept_behind(self, before: Awaitable[Any] | None, record: Record | None) -> None:
         if before is not None:
             await before
+        await self._kept(record, self._ending(record))
+
+    async def _kept(self, record: Record | None, word: Awaitable[bool]) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                self.told(await self._ended(record))
+                try:
+                    kept = await word
+                except ValueError:
+                    assert record is not None
+                    kept = await self._ending(unframed(record))
         except Exception as error:
-            self.distrust(error)
-            blocking = getattr(self.store, "sync", None)
-            if blocking is not None:
-                debts.insist(lambda: self.end_in(blocking, record))
-            else:
-                heard(self._insisted(record))
+            self._concluded(record, False, error)
+        else:
+            self._concluded(record, kept, None)
 
-    async def _ended(self, record: Record | None) -> bool:
+    def _concluded(self, record: Record | None, kept: bool, error: BaseException | None) -> None:
+        """The store has heard of the end of this run, or has not."""
+        if error is None:
+            if record is not None and not self.in_transaction:
+                self.saved = kept
+            self.told(kept or self.in_transaction)  # what was rolled back was not lost
+            return
+        self.distrust(error)
+        blocking = getattr(self.store, "sync", None)
+        if blocking is not None:
+            debts.insist(lambda: self.end_in(blocking, record))
+        else:
+            heard(self._insisted(record))
+
+    def _ending(self, record: Record | None) -> Awaitable[bool]:
         """`end_in`, for a store that must be awaited."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
         if self.in_transaction:
-            await store.settle(claim, token)
-            return True
+            return store.settle(claim, token)  # type: ignore[no-any-return]
         if record is None:
-            return bool(await store.release(claim, token))
+            return store.release(claim, token)  # type: ignore[no-any-return]
         try:
-            self.saved = await store.save(claim, token, record)
+            return store.save(claim, token, record)  # type: ignore[no-any-return]
         except ValueError:
-            self.saved = await store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
-        return self.saved
+            return store.save(claim, token, unframed(record))  # type: ignore[no-any-return]
 
     async def _insisted(self, record: Record | None) -> None:
         """Tell the store again until it hears."""
@@ -238,7 +272,7 @@ class Awaiting(_Serving):
             pause = min(pause * 1.5, LONGEST)
             with suppress(Exception):
                 async with asyncio.timeout(PATIENCE):
-                    await self._ended(record)
+                    await self._ending(record)
                 return
 
     def _end(self) -> Later:

@@ -158,6 +158,17 @@ class Commands:
         """The one number that most scripts answer."""
         return self._known(reply)
 
+    def agrees(self, reply: Any) -> bool:
+        """The answer of a script that says whether a claim was still held."""
+        return self._known(reply) == 1
+
+    def started(self, touch: Touch, reply: Any) -> None:
+        """A run without a claim has begun, under the name that the server gave it."""
+        touch.run = self._known(reply)
+
+    def healthy(self, reply: Any) -> None:
+        """Any answer will do."""
+
     def _known(self, reply: Any) -> int:
         last: int = reply[0]
         if last > self.seen:
