@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
+from verbguard.bumps import bump_together
 from verbguard.loops import in_loop
 from verbguard.outages import FIRST, INSISTING, LONGEST, debts
 from verbguard.records import Claim, Outcome, Record, Won
@@ -176,7 +177,9 @@ class Awaiting(_Serving):
         await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
-        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None and not self.ended_at_once else None
+        if self.touch is None or self.ended_at_once:
+            return None
+        return bump_together(self.store, self.touch, lambda touch: self._say_to_store(self.store.bump(touch)))
 
     def linger(self) -> Later:
         return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None

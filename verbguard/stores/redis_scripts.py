@@ -102,10 +102,16 @@ end
 _GENERATIONS = """
 local function age(key, event, run, believed, over)
   if over then call('ZREM', key, over) end
-  call('ZREMRANGEBYSCORE', key, 0, now)
-  local highest = call('ZRANGE', key, -1, -1, 'WITHSCORES')
+  -- what is left of runs that never ended is looked for now and then
+  if event % 16 == 0 then call('ZREMRANGEBYSCORE', key, 0, now) end
   -- a run that was seen to overlap may last a window, and its record another
-  local forgotten = math.max(now + 2 * window, tonumber(highest[2]) or 0, believed or 0)
+  local needed = math.max(now + 2 * window, believed or 0)
+  local known = call('ZSCORE', key, 'u')
+  if known and -known >= needed then
+    if run then call('ZADD', key, -event, 'e', believed, run) else call('ZADD', key, -event, 'e') end
+    return
+  end
+  local forgotten = needed + window / 2 -- the next ones need not move it
   if run then
     call('ZADD', key, -event, 'e', -forgotten, 'u', believed, run)
   else
