@@ -15,9 +15,10 @@ from verbguard.records import Touch
 __all__ = ["bump_together", "joined"]
 
 Tell = Callable[[Touch], "asyncio.Future[Any]"]
+_Ending = list[tuple[Touch, "asyncio.Future[None]"]]
 
-# What the requests that end in one turn of an event loop have touched, by the store that is to hear of it
-_ENDING: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, list[tuple[Touch, asyncio.Future[None]]]]] = WeakKeyDictionary()
+# What the requests that end in one turn of an event loop have touched, by the identity of the store that is to hear of it
+_ENDING: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, _Ending]] = WeakKeyDictionary()
 
 
 def bump_together(store: Any, touch: Touch, tell: Tell) -> asyncio.Future[None]:
@@ -29,17 +30,17 @@ def bump_together(store: Any, touch: Touch, tell: Tell) -> asyncio.Future[None]:
     stores = _ENDING.get(loop)
     if stores is None:
         stores = _ENDING[loop] = {}
-    ending = stores.get(store)
+    ending = stores.get(id(store))
     if ending is None:
-        ending = stores[store] = []
+        ending = stores[id(store)] = []
         loop.call_soon(_send, stores, store, tell)
     done: asyncio.Future[None] = loop.create_future()
     ending.append((touch, done))
     return done
 
 
-def _send(stores: dict[Any, list[tuple[Touch, asyncio.Future[None]]]], store: Any, tell: Tell) -> None:
-    ending = stores.pop(store)
+def _send(stores: dict[int, _Ending], store: Any, tell: Tell) -> None:
+    ending = stores.pop(id(store))
 
     def told(_: object) -> None:
         for _, done in ending:
