@@ -252,7 +252,7 @@ class SqliteStore:
     def _connection(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode={'rwc' if self._create else 'rw'}"
         connection = sqlite3.connect(
-            uri, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+            uri, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=128
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -320,12 +320,14 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file. The store may be used again, and opens it then."""
         self._batches.close()
-        connections = [*self._readers, *(each for others in self._others.values() for each in others)]
-        if self._writer is not None:
-            connections.append(self._writer.connection)
+        connections = self._opened()
         self._open()
         for connection in connections:
             connection.close()
+
+    def _opened(self) -> list[sqlite3.Connection]:
+        found = [*self._readers, *(each for others in self._others.values() for each in others)]
+        return found if self._writer is None else [*found, self._writer._connection]
 
     # ---- for people
 
@@ -576,7 +578,5 @@ def _popped(connections: list[sqlite3.Connection]) -> sqlite3.Connection | None:
 def _forked(store: SqliteStore | None) -> None:
     """A child must not use its parent's connections; they stay open, since closing them would drop the parent's locks."""
     if store is not None:
-        store._inherited += [*store._readers, *(each for others in store._others.values() for each in others)]
-        if store._writer is not None:
-            store._inherited.append(store._writer.connection)
+        store._inherited += store._opened()
         store._open()

@@ -1,7 +1,8 @@
 """One connection of the SQLite store as `transitions` sees it: what is read, and what is written at a transaction's end.
 
-Each statement lets go of the interpreter and has to wait for it again, which costs more than the statement where an event loop
-runs beside the writer. So one statement reads what all jobs of a transaction ask for, and one writes what they leave.
+Each statement, and each row that one returns, lets go of the interpreter and has to wait for it again, which costs more than
+the statement where an event loop runs beside the writer. So one statement reads what all jobs of a transaction ask for, one
+writes what they leave, and what this process has written itself is not read again while no other has written (`data_version`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from verbguard.records import Claim, Record
@@ -25,6 +27,7 @@ __all__ = ["DROP", "UNASKED", "Rows", "Work", "Writing"]
 Found = TypeVar("Found")
 
 _MOST = 64  # rows of one statement: SQLite before 3.32 takes no more than 999 values
+_REMEMBERED = 4_096  # runs, and generations, that are not read again: some megabytes
 
 _ENTRY = "SELECT token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident = ?"
 _ENTRIES = "SELECT ident, token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident IN ({})"
@@ -37,9 +40,18 @@ ON CONFLICT (ident) DO UPDATE SET
     started = excluded.started, dies = excluded.dies, principal = excluded.principal, key = excluded.key,
     method = excluded.method, path = excluded.path, status = excluded.status, size = excluded.size, data = excluded.data
 """
+# The row is there: this is an UPDATE of many rows, as SQLite before 3.33 can say it too.
+_ANSWER = """
+INSERT INTO verbguard_entries (ident, until, view, dies, status, size, data) VALUES {}
+ON CONFLICT (ident) DO UPDATE SET
+    until = excluded.until, view = excluded.view, dies = excluded.dies, status = excluded.status, size = excluded.size,
+    data = excluded.data
+"""
 DROP = "DELETE FROM verbguard_entries WHERE ident = ?"
+_DROP = "DELETE FROM verbguard_entries WHERE ident IN ({})"
 _GENERATION = "SELECT event, runs, until FROM verbguard_generations WHERE name = ?"
 _AGE = "INSERT OR REPLACE INTO verbguard_generations VALUES {}"
+_VERSION = "PRAGMA data_version"
 _STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
 _COUNT = "UPDATE verbguard_state SET serial = ?"
 _BEGIN_EPOCH = "UPDATE verbguard_state SET epoch = ?, quiet = ?, window = ?"
@@ -48,6 +60,10 @@ UNASKED = Entry(0, b"", 0.0)  # that nobody has looked into the application's da
 
 _Held = tuple[Entry | None, str | None]  # an entry, and the file in which an application may have committed its answer
 _NOTHING: _Held = (None, None)
+
+
+def _held_of(row: Sequence[Any]) -> _Held:
+    return Entry._make(row[:6]), row[6]
 
 
 class Work(Generic[Found]):
@@ -84,7 +100,7 @@ class Rows:
         held = self._held.get(ident)
         if held is None:
             row = self._connection.execute(_ENTRY, (digest_of(ident),)).fetchone()
-            held = self._held[ident] = _NOTHING if row is None else (Entry(*row[:6]), row[6])
+            held = self._held[ident] = _NOTHING if row is None else _held_of(row)
         return held
 
     def read(self, ident: bytes, data: bytes) -> Record:
@@ -112,28 +128,39 @@ class Rows:
 
 
 class Writing(Rows):
-    """What one transaction reads and writes. Its rows are read and kept as they will be, and written at its end."""
+    """What one transaction reads and writes. Its rows are read and kept as they will be, and written at its end.
+
+    What it knows then of runs and generations the next one knows as well, unless another connection wrote meanwhile.
+    """
 
     def __init__(self, connection: sqlite3.Connection, store: SqliteStore) -> None:
         super().__init__(connection, store)
         self.known: Entry | None = UNASKED  # what was found in the application's database already
+        self._version: int | None = None  # of the file, when what is remembered was true
         self._serial = self._counted = 0
+        self._running: dict[bytes, _Held] = {}
         self._generations: dict[str, Generation | None] = {}
         self._put: dict[bytes, tuple[Any, ...]] = {}
-        self._dropped: dict[bytes, None] = {}
+        self._answered: dict[bytes, tuple[Any, ...]] = {}
+        self._dropped: dict[bytes, tuple[Any, ...]] = {}
         self._aged: dict[str, None] = {}
 
     def open(self) -> None:
         """Begin a transaction."""
-        self._forget()
         self._connection.execute("BEGIN IMMEDIATE")
 
     def begun(self, jobs: Sequence[object]) -> None:
         """It has begun, and is for these jobs."""
-        self._serial, *epoch = self._connection.execute(_STATE).fetchone()
-        self._counted = self._serial
-        self._epoch = Epoch(*epoch)
-        self._fetch([job.ident for job in jobs if type(job) is Work])
+        version = self._connection.execute(_VERSION).fetchone()[0]
+        if version != self._version:
+            self._forget()
+            self._serial, *epoch = self._connection.execute(_STATE).fetchone()
+            self._counted = self._serial
+            self._epoch = Epoch(*epoch)
+            self._version = version
+        elif len(self._running) > _REMEMBERED or len(self._generations) > _REMEMBERED:
+            self._forget()
+        self._fetch([job.ident for job in jobs if type(job) is Work and job.ident not in self._running])
 
     def commit(self) -> None:
         """Write what the jobs have left, and end the transaction."""
@@ -141,9 +168,15 @@ class Writing(Rows):
         if self._serial != self._counted:
             self._connection.execute(_COUNT, (self._serial,))
         self._connection.execute("COMMIT")
+        self._counted = self._serial
+        self._held.clear()
 
     def roll_back(self) -> None:
         """Nothing of it has happened."""
+        self._forget()
+        self._version = None
+        for each in (self._put, self._answered, self._dropped, self._aged):
+            each.clear()
         if self._connection.in_transaction:  # SQLite ends it itself where the disk is full
             self._connection.execute("ROLLBACK")
 
@@ -155,8 +188,11 @@ class Writing(Rows):
         return self._connection
 
     def _forget(self) -> None:
-        for each in (self._held, self._generations, self._put, self._dropped, self._aged):
+        for each in (self._held, self._running, self._generations):
             each.clear()
+
+    def _entry(self, ident: bytes) -> _Held:
+        return self._held.get(ident) or self._running.get(ident) or super()._entry(ident)
 
     def _fetch(self, idents: Sequence[bytes]) -> None:
         if len(idents) < 2:
@@ -165,33 +201,40 @@ class Writing(Rows):
         self._held.update(dict.fromkeys(idents, _NOTHING))
         for part, size in _parts(list(names)):
             text = _statement(_ENTRIES, "?", size)
-            for name, *entry, place in self._connection.execute(text, part).fetchall():
-                self._held[names[name]] = (Entry(*entry), place)
+            for name, *row in self._connection.execute(text, part).fetchall():
+                self._held[names[name]] = _held_of(row)
 
     def _flush(self) -> None:
-        for ident in self._dropped:
-            self._connection.execute(DROP, (digest_of(ident),))
-        self._write(_PUT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", list(self._put.values()))
-        aged = (self._generation_row(name) for name in self._aged)
-        self._write(_AGE, "(?, ?, ?, ?)", list(aged))
-        for each in (self._dropped, self._put, self._aged):
-            each.clear()
+        self._write(_DROP, "?", self._dropped)
+        self._write(_PUT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._put)
+        self._write(_ANSWER, "(?, ?, ?, ?, ?, ?, ?)", self._answered)
+        self._write(_AGE, "(?, ?, ?, ?)", {name: self._generation_row(name) for name in self._aged})
+        self._aged.clear()
 
-    def _write(self, text: str, row: str, rows: list[tuple[Any, ...]]) -> None:
-        for part, size in _parts(rows):
-            self._connection.execute(_statement(text, row, size), [value for each in part for value in each])
+    def _write(self, text: str, row: str, rows: dict[Any, tuple[Any, ...]]) -> None:
+        if rows:
+            for part, size in _parts(list(rows.values())):
+                self._connection.execute(_statement(text, row, size), tuple(chain.from_iterable(part)))
+            rows.clear()
 
     def _generation_row(self, name: str) -> tuple[Any, ...]:
         generation = self._generations[name]
         assert generation is not None
         runs = json.dumps(generation.runs) if generation.runs else ""
-        return _text(name), generation.event, runs, generation.until
+        return name, generation.event, runs, generation.until
 
     def put(self, claim: Claim, entry: Entry) -> None:
-        dies = entry.until if entry.data is not None else entry.until + claim.keep
-        status, size = (0, 0) if entry.data is None else (status_of(entry.data), len(entry.data))
-        ident = claim.ident
-        self._held[ident] = (entry, self._entry(ident)[1])
+        ident, data = claim.ident, entry.data
+        held = entry, self._entry(ident)[1]
+        if data is not None:  # there is a row: an answer is put where its run is
+            self._running.pop(ident, None)
+            self._held[ident] = held  # for this transaction: answers may be large
+            until = entry.until
+            self._answered[ident] = (digest_of(ident), until, entry.view, until, status_of(data), len(data), data)
+            return
+        self._running[ident] = held
+        self._held.pop(ident, None)
+        self._answered.pop(ident, None)
         self._put[ident] = (
             digest_of(ident),
             entry.token,
@@ -199,30 +242,33 @@ class Writing(Rows):
             entry.until,
             entry.view,
             entry.started,
-            dies,
+            entry.until + claim.keep,
             claim.principal,
             key_digest(claim.key),
             claim.method,
             _text(claim.path),
-            status,
-            size,
-            entry.data,
+            0,
+            0,
+            None,
         )
 
     def drop(self, ident: bytes) -> None:
         self._held[ident] = _NOTHING
-        self._put.pop(ident, None)
-        self._dropped[ident] = None
+        for each in (self._running, self._put, self._answered):
+            each.pop(ident, None)
+        self._dropped[ident] = (digest_of(ident),)
 
     def committed(self, ident: bytes) -> Entry | None:
         return self.looked_up(ident) if self.known is UNASKED else self.known
 
     def generation(self, name: str) -> Generation | None:
+        name = _text(name)  # two names that are one row are one here
         if name not in self._generations:
             self._generations[name] = super().generation(name)
         return self._generations[name]
 
     def age(self, name: str, generation: Generation) -> None:
+        name = _text(name)
         self._generations[name] = generation
         self._aged[name] = None
 
@@ -239,10 +285,11 @@ Row = TypeVar("Row")
 
 
 def _parts(rows: list[Row]) -> Iterator[tuple[list[Row], int]]:
-    """The rows in parts of few sizes, so that few statements are prepared."""
+    """The rows in few parts of few sizes, so that few statements are prepared: of a size only the first three bits are free."""
     start, left = 0, len(rows)
     while left:
-        size = min(_MOST, 1 << left.bit_length() - 1)
+        low = max(left.bit_length() - 3, 0)
+        size = min(_MOST, left >> low << low)
         yield rows[start : start + size], size
         start, left = start + size, left - size
 
