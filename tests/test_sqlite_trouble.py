@@ -120,3 +120,14 @@ def test_what_somebody_made_of_an_answer(store: SqliteStore, other: sqlite3.Conn
     outcome = store.claim(asked(1))
     assert isinstance(outcome, Done)
     assert outcome.record.state is State.SEALED
+
+
+def test_a_look_holds_nothing(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """What a claim was told by keeps the log of the file from being taken over no longer."""
+    won = store.claim(asked(1))
+    assert isinstance(won, Won)
+    assert store.save(asked(1), won.token, Record(200, [], b""))
+    assert isinstance(store.claim(asked(1)), Done) and store.told(asked(2)) is None
+    assert len(store._readers) == 1
+    other.execute("UPDATE verbguard_state SET window = 31.0")
+    assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)

@@ -22,13 +22,14 @@ from verbguard.stores.transitions import Entry, Epoch, Generation
 if TYPE_CHECKING:
     from verbguard.stores.sqlite import SqliteStore
 
-__all__ = ["DROP", "UNASKED", "Rows", "Work", "Writing"]
+__all__ = ["DROP", "LOOK", "UNASKED", "Rows", "Seen", "Work", "Writing"]
 
 Found = TypeVar("Found")
 
 _MOST = 64  # rows of one statement: SQLite before 3.32 takes no more than 999 values
 _REMEMBERED = 4_096  # runs, and generations, that are not read again: some megabytes
 
+LOOK = "SELECT fingerprint, until, view, data, place FROM verbguard_entries WHERE ident = ?"
 _ENTRY = "SELECT token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident = ?"
 _ENTRIES = "SELECT ident, token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident IN ({})"
 _PUT = """
@@ -125,6 +126,26 @@ class Rows:
         if self._epoch is None:
             self._epoch = Epoch(*self._connection.execute(_STATE).fetchone()[1:])
         return self._epoch
+
+
+class Seen(Rows):
+    """What is read after `LOOK` has found an entry: as much of it as a look asks for."""
+
+    def __init__(self, connection: sqlite3.Connection, store: SqliteStore, row: tuple[Any, ...]) -> None:
+        self._connection = connection
+        self._store = store
+        fingerprint, until, view, data, self._place = row
+        self._seen = Entry(0, fingerprint, until, view, 0.0, data)
+        self._epoch = None
+
+    def entry(self, ident: bytes) -> Entry | None:
+        return self._seen
+
+    def _entry(self, ident: bytes) -> _Held:
+        return self._seen, self._place
+
+    def committed(self, ident: bytes) -> Entry | None:
+        return None if self._place is None else self.looked_up(ident)
 
 
 class Writing(Rows):
