@@ -61,6 +61,12 @@ _SWEEPS = tuple(
     f"DELETE FROM {table} WHERE {name} IN (SELECT {name} FROM {table} WHERE {end} <= ? LIMIT {_EXPIRED})"
     for table, name, end in (("verbguard_entries", "rowid", "dies"), ("verbguard_generations", "name", "until"))
 )
+# Pages of the write-ahead log, 16 MB, from which on they are taken over into the file. Each batch changes some sixty, often the
+# same, and each taking over waits for the disk. One part of the log's index covers 4,062 pages: beyond it reads cost more.
+_PAGES = 4_000
+# Jobs of the last batch from which on claims are not looked up one by one: nearly all are new, and each look has to read again
+# the pages that the last batch has changed.
+_CROWD = 8
 _ADVICE = "`verbguard store init sqlite:///{}` makes one"
 _AUDITED = 10_000  # lines of the audit that are kept
 
@@ -158,6 +164,13 @@ class SqliteStore:
                 self._readers.append(cursor)
         except sqlite3.Error as error:
             self._failed(error)
+
+    def crowded(self) -> bool:
+        """Whether claims are told by the transaction that would write them, which reads for many at once.
+
+        Not where other processes write as well: there a claim that only is told something must not wait for their locks.
+        """
+        return self._batches.last >= _CROWD and self._writer is not None and self._writer.alone
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
@@ -268,6 +281,7 @@ class SqliteStore:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES}")
             self._check(connection)
         except BaseException:
             connection.close()
@@ -459,15 +473,20 @@ class AsyncSqliteStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it wins all the same is let go."""
-        outcome: Outcome | None = self.sync.told(claim)
-        if outcome is not None:
+        crowded = self.sync.crowded()
+        if not crowded and (outcome := self.sync.told(claim)) is not None:
             return outcome
 
         def undo(outcome: Outcome) -> Callable[[Writing, float], Any]:
             token = outcome.token if isinstance(outcome, Won) else 0
             return lambda rows, now: transitions.release(rows, claim, token, now) if token else None
 
-        won: Outcome = await self.sync._batches.later(claiming(claim), undo)
+        try:
+            won: Outcome = await self.sync._batches.later(claiming(claim), undo)
+        except NotBegun:
+            if not crowded or (outcome := self.sync.told(claim)) is None:
+                raise
+            return outcome  # whoever has the file locked keeps nobody from reading
         return won
 
     async def save(self, claim: Claim, token: int, record: Record) -> bool:

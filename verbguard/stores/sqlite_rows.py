@@ -158,6 +158,7 @@ class Writing(Rows):
         super().__init__(connection, store)
         self.known: Entry | None = UNASKED  # what was found in the application's database already
         self._version: int | None = None  # of the file, when what is remembered was true
+        self.alone = False  # whether nobody else wrote between the last transaction and the one before
         self._serial = self._counted = 0
         self._running: dict[bytes, _Held] = {}
         self._generations: dict[str, Generation | None] = {}
@@ -173,7 +174,8 @@ class Writing(Rows):
     def begun(self, jobs: Sequence[object]) -> None:
         """It has begun, and is for these jobs."""
         version = self._connection.execute(_VERSION).fetchone()[0]
-        if version != self._version:
+        self.alone = version == self._version
+        if not self.alone:
             self._forget()
             self._serial, *epoch = self._connection.execute(_STATE).fetchone()
             self._counted = self._serial
