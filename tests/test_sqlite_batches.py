@@ -17,7 +17,7 @@ from shared.model import ModelStore
 from shared.sequences import PATHS, SELDOM, SEQUENCES, Clock, Pair
 
 from verbguard.errors import StoreError
-from verbguard.records import Claim, Done, Outcome, Record, Touch, Won
+from verbguard.records import Claim, Done, Outcome, Record, Touch, Won, whole
 from verbguard.stores import transitions
 from verbguard.stores.sealing import Sealer, digest_of
 from verbguard.stores.sqlite import SqliteStore
@@ -99,7 +99,8 @@ def agrees(steps: list[tuple[Any, ...]], sizes: list[int], processes: int = 1) -
             part, left = left[: abs(size)], left[abs(size) :]
             middle = len(part) // 2 if size < 0 else -1
             jobs = [
-                Work(IDENTS[number % len(IDENTS)], partial(step, what, number == middle)) for number, what in enumerate(part)
+                Work(IDENTS[number % len(IDENTS)], partial(step, what, number == middle), whole(PATHS[number % len(PATHS)]))
+                for number, what in enumerate(part)
             ]
             others = [Work(ident, lambda rows, now: None) for ident in IDENTS if turn % 2]
             store._transaction([*jobs, *others])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -14,7 +14,7 @@ from verbguard.records import Busy, Claim, Done, Outcome, Record, Touch, Won, wh
 from verbguard.stores import sqlite_rows, transitions
 from verbguard.stores.sealing import digest_of
 from verbguard.stores.sqlite import SqliteStore
-from verbguard.stores.sqlite_rows import Writing
+from verbguard.stores.sqlite_rows import Work, Writing
 
 ANSWER = Record(201, [(b"location", b"/orders/1")], b"made")
 
@@ -146,6 +146,28 @@ def test_what_was_swept_away_is_forgotten(store: SqliteStore, clock: Clock) -> N
     assert store.stats()["unknown"] == 0
     assert store.save(asked(), token, ANSWER) is False
     assert list(store.entries()) == []
+
+
+def test_what_is_touched_is_read_together(store: SqliteStore, other: SqliteStore) -> None:
+    """Of the paths that the runs of one transaction touch: each knows what another process has done there."""
+    paths = [f"/items/{number}" for number in range(70)]
+    claims = [put(path) for path in paths]
+    runs = {number: won(other, Claim(b"run %d" % number, b"print", claims[number].touch)) for number in (3, 65)}
+
+    def saved(number: int) -> Callable[[Writing, float], None]:
+        def save(rows: Writing, now: float) -> None:
+            outcome = transitions.claim(rows, claims[number], now)
+            assert isinstance(outcome, Won)
+            transitions.save(rows, claims[number], outcome.token, ANSWER.pack(), now)
+
+        return save
+
+    store.health()  # which reads the state anew
+    said = reads(store)
+    store._transaction([Work(claim.ident, saved(number), claim.touch) for number, claim in enumerate(claims)])
+    assert len(said) < 20  # of some 140 generations
+    kept = [number for number, path in enumerate(paths) if isinstance(other.claim(put(path)), Done)]
+    assert kept == [number for number in range(70) if number not in runs]
 
 
 def test_only_so_much_is_remembered(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

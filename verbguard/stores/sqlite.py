@@ -179,7 +179,7 @@ class SqliteStore:
     def saving(self, claim: Claim, token: int, record: Record) -> Work[bool]:
         """What `save` writes."""
         data = self.sealer.seal(record, digest_of(claim.ident))
-        return Work(claim.ident, lambda rows, now: transitions.save(rows, claim, token, data, now))
+        return Work(claim.ident, lambda rows, now: transitions.save(rows, claim, token, data, now), claim.touch)
 
     def release(self, claim: Claim, token: int) -> bool:
         """See Store.release."""
@@ -534,7 +534,7 @@ class AsyncSqliteStore:
 
 def claiming(claim: Claim) -> Work[Outcome]:
     """What a claim writes that was not told anything yet."""
-    return Work(claim.ident, lambda rows, now: _whatever_is_open(transitions.claim, rows, claim, now))
+    return Work(claim.ident, lambda rows, now: _whatever_is_open(transitions.claim, rows, claim, now), claim.touch)
 
 
 def _whatever_is_open(

@@ -14,10 +14,10 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from verbguard.records import Claim, Record
+from verbguard.records import Claim, Record, Touch
 from verbguard.stores.operations import key_digest
 from verbguard.stores.sealing import digest_of, status_of
-from verbguard.stores.transitions import Entry, Epoch, Generation
+from verbguard.stores.transitions import Entry, Epoch, Generation, below, own
 
 if TYPE_CHECKING:
     from verbguard.stores.sqlite import SqliteStore
@@ -51,6 +51,7 @@ ON CONFLICT (ident) DO UPDATE SET
 DROP = "DELETE FROM verbguard_entries WHERE ident = ?"
 _DROP = "DELETE FROM verbguard_entries WHERE ident IN ({})"
 _GENERATION = "SELECT event, runs, until FROM verbguard_generations WHERE name = ?"
+_GENERATIONS = "SELECT name, event, runs, until FROM verbguard_generations WHERE name IN ({})"
 _AGE = "INSERT OR REPLACE INTO verbguard_generations VALUES {}"
 _VERSION = "PRAGMA data_version"
 _STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
@@ -67,14 +68,27 @@ def _held_of(row: Sequence[Any]) -> _Held:
     return Entry._make(row[:6]), row[6]
 
 
+def _generation_of(row: Sequence[Any]) -> Generation:
+    event, runs, until = row
+    return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
+
+
+def _asked(touch: Touch) -> Iterator[str]:
+    """The generations that are asked for at the start or the end of a run."""
+    yield own(touch.target)
+    yield from map(own, touch.marks)
+    yield from map(below, (*touch.above, *touch.sweeps))
+
+
 class Work(Generic[Found]):
-    """A job about one entry, which is read together with those of the other jobs of its transaction."""
+    """A job about one entry and what it touches, which are read together with those of the other jobs of its transaction."""
 
-    __slots__ = ("ident", "job")
+    __slots__ = ("ident", "job", "touch")
 
-    def __init__(self, ident: bytes, job: Callable[[Writing, float], Found]) -> None:
+    def __init__(self, ident: bytes, job: Callable[[Writing, float], Found], touch: Touch | None = None) -> None:
         self.ident = ident
         self.job = job
+        self.touch = touch
 
     def __call__(self, rows: Writing, now: float) -> Found:
         return self.job(rows, now)
@@ -117,10 +131,7 @@ class Rows:
 
     def generation(self, name: str) -> Generation | None:
         found = self._connection.execute(_GENERATION, (_text(name),)).fetchone()
-        if found is None:
-            return None
-        event, runs, until = found
-        return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
+        return None if found is None else _generation_of(found)
 
     def era(self) -> Epoch:
         if self._epoch is None:
@@ -183,7 +194,10 @@ class Writing(Rows):
             self._version = version
         elif len(self._running) > _REMEMBERED or len(self._generations) > _REMEMBERED:
             self._forget()
-        self._fetch([job.ident for job in jobs if type(job) is Work and job.ident not in self._running])
+        works = [job for job in jobs if type(job) is Work]
+        if len(works) > 1:
+            self._fetch([work.ident for work in works if work.ident not in self._running])
+            self._fetch_generations([work.touch for work in works if work.touch is not None])
 
     def commit(self) -> None:
         """Write what the jobs have left, and end the transaction."""
@@ -218,14 +232,24 @@ class Writing(Rows):
         return self._held.get(ident) or self._running.get(ident) or super()._entry(ident)
 
     def _fetch(self, idents: Sequence[bytes]) -> None:
-        if len(idents) < 2:
-            return
         names = {digest_of(ident): ident for ident in idents}
         self._held.update(dict.fromkeys(idents, _NOTHING))
         for part, size in _parts(list(names)):
             text = _statement(_ENTRIES, "?", size)
             for name, *row in self._connection.execute(text, part).fetchall():
                 self._held[names[name]] = _held_of(row)
+
+    def _fetch_generations(self, touches: Sequence[Touch]) -> None:
+        known = self._generations
+        names: dict[str, None] = {}
+        for touch in touches:
+            if own(touch.target) not in known:  # what is above it mostly is
+                names |= dict.fromkeys(name for name in map(_text, _asked(touch)) if name not in known)
+        known |= names
+        for part, size in _parts(list(names)):
+            text = _statement(_GENERATIONS, "?", size)
+            for name, *row in self._connection.execute(text, part).fetchall():
+                known[name] = _generation_of(row)
 
     def _flush(self) -> None:
         self._write(_DROP, "?", self._dropped)
@@ -285,13 +309,15 @@ class Writing(Rows):
         return self.looked_up(ident) if self.known is UNASKED else self.known
 
     def generation(self, name: str) -> Generation | None:
-        name = _text(name)  # two names that are one row are one here
         if name not in self._generations:
-            self._generations[name] = super().generation(name)
+            name = _text(name)  # two names that are one row are one here
+            if name not in self._generations:
+                self._generations[name] = super().generation(name)
         return self._generations[name]
 
     def age(self, name: str, generation: Generation) -> None:
-        name = _text(name)
+        if name not in self._generations:
+            name = _text(name)
         self._generations[name] = generation
         self._aged[name] = None
 
