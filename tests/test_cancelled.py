@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+import redis.asyncio
 from shared.files import fresh_file
+from shared.redis_server import any_redis
+from shared.redis_stores import prefix
 
 from verbguard import item
 from verbguard.asgi import GuardMiddleware
-from verbguard.awaiting import _TASKS
+from verbguard.awaiting import _TASKS, _WORDS, Awaiting
+from verbguard.errors import StoreError
+from verbguard.records import Claim, Won
+from verbguard.stores.asked import Asked
+from verbguard.stores.redis import AsyncRedisStore
 from verbguard.stores.sqlite import SqliteStore
 
 PATH = "/items/1"
@@ -38,7 +45,7 @@ class App:
 class Guarded:
     """An app behind its guard. `ask` gives status, replayed or not, and content."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Any) -> None:
         self.app = App()
         self.guard = GuardMiddleware(self.app, policies={"/items/{id}": item()}, store=store)
 
@@ -65,19 +72,33 @@ def store() -> Iterator[SqliteStore]:
         yield opened
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+async def any_store(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Words to SQLite are tasks; to Redis they are sent at once, and nobody need wait for them."""
+    if request.param == "sqlite":
+        with closing(SqliteStore(fresh_file())) as opened:
+            opened.health()
+            yield opened
+        return
+    async with redis.asyncio.Redis.from_url(any_redis()) as client:
+        store = AsyncRedisStore(client, prefix=prefix())
+        await store.health()
+        yield store
+
+
 async def cancelled(task: asyncio.Task[Any]) -> None:
     """As a cancel scope of anyio does it: each await is cancelled, until the task is over."""
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
     assert task.cancelled()
-    while _TASKS:
+    while _TASKS or _WORDS:
         await asyncio.sleep(0.001)
 
 
-async def test_a_run_that_is_cancelled_has_no_outcome(store: SqliteStore) -> None:
+async def test_a_run_that_is_cancelled_has_no_outcome(any_store: Any) -> None:
     """However often it is cancelled while it ends: its claim is let go, and no failure is kept as its answer."""
-    guarded = Guarded(store)
+    guarded = Guarded(any_store)
     run = asyncio.create_task(guarded.ask("POST", b"key"))
     await guarded.app.entered.wait()
     await cancelled(run)
@@ -86,9 +107,9 @@ async def test_a_run_that_is_cancelled_has_no_outcome(store: SqliteStore) -> Non
     assert await guarded.ask("POST", b"key") == (200, True, b"run 2")
 
 
-async def test_a_run_that_is_cancelled_lingers(store: SqliteStore) -> None:
+async def test_a_run_that_is_cancelled_lingers(any_store: Any) -> None:
     """However often it is cancelled: a thread of it may still write, so that nothing is replayed on its target for a window."""
-    guarded = Guarded(store)
+    guarded = Guarded(any_store)
     run = asyncio.create_task(guarded.ask("POST", b"key"))
     await guarded.app.entered.wait()
     await cancelled(run)
@@ -111,3 +132,59 @@ async def test_what_is_cancelled_before_it_runs_is_over(store: SqliteStore) -> N
     await cancelled(run)
     assert guarded.app.runs == 0
     assert [await guarded.ask("PUT") for _ in range(2)] == [(200, False, b"run 1"), (200, True, b"run 1")]
+
+
+class Slow:
+    """A store for asyncio, whose words are sent at once and heard when it is let."""
+
+    shared = asynchronous = bounded = True
+    sync = None
+
+    def __init__(self) -> None:
+        self.words: list[Asked] = []
+
+    async def claim(self, claim: Claim) -> Won:
+        return Won(1)
+
+    def save(self, *_: Any) -> Asked:
+        self.words.append(Asked(None, bool, asyncio.get_running_loop()))
+        return self.words[-1]
+
+    release = renew = start = end = bump = linger = save
+
+
+async def test_a_server_that_ends_waits_for_what_was_sent() -> None:
+    """A process that ends takes what it has not yet sent again with it, when the connection breaks."""
+    store = Slow()
+    guarded = Guarded(store)
+    guarded.app.may_end.set()
+    run = asyncio.create_task(guarded.ask("POST", b"key"))
+    while not store.words:
+        await asyncio.sleep(0)
+    while not run.done():
+        run.cancel()
+        await asyncio.sleep(0)
+    quiet = asyncio.create_task(Awaiting.quiet(store))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not quiet.done()
+    for word in store.words:
+        word.tell(True)
+    await quiet
+
+
+class Broken(Slow):
+    """One that fails before there is anything to wait for."""
+
+    def save(self, *_: Any) -> Asked:
+        raise StoreError("broken")
+
+    release = renew = start = end = bump = linger = save
+
+
+@pytest.mark.parametrize("key", [b"key", b""])
+async def test_a_store_that_fails_at_once_harms_no_answer(key: bytes) -> None:
+    guarded = Guarded(Broken())
+    guarded.app.may_end.set()
+    assert await guarded.ask("POST", key) == (200, False, b"run 1")
+    assert guarded.guard.guard.trusted_from > 0

@@ -8,14 +8,14 @@ store itself lets go of what it won (see AsyncStore).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
-from verbguard.bumps import bump_together
+from verbguard.bumps import bump_together, ending
 from verbguard.loops import in_loop
 from verbguard.outages import FIRST, INSISTING, LONGEST, debts
 from verbguard.records import Claim, Outcome, Record, Won
@@ -29,6 +29,18 @@ __all__ = ["PATIENCE", "Awaiting"]
 PATIENCE = 3.0
 
 _TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
+_WORDS: set[Asked] = set()  # what is on its way without a task
+
+
+def noted(word: Asked, note: Callable[[Any, BaseException | None], Any]) -> asyncio.Future[Any]:
+    """`Asked.noted`, for which `Awaiting.quiet` waits."""
+
+    def told(value: Any, error: BaseException | None) -> Any:
+        _WORDS.discard(word)
+        return note(value, error)
+
+    _WORDS.add(word)
+    return word.noted(told)
 
 
 def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
@@ -71,7 +83,10 @@ class Awaiting(_Serving):
         stores = (store, getattr(store, "sync", None))
         end = monotonic() + PATIENCE
         while monotonic() < end and (
-            _TASKS or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+            _TASKS
+            or _WORDS
+            or ending()
+            or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
         ):
             await asyncio.sleep(0.01)
 
@@ -135,16 +150,16 @@ class Awaiting(_Serving):
 
     def end_lease(self) -> None:
         token, self.lease_token = self.lease_token, 0
-        self._say_to_store(self.store.release(self.lease, token))
+        self._say_to_store(self.store.release, self.lease, token)
 
     def outdated(self) -> Later:
-        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.bump, self.touch) if self.touch is not None else None
 
     # ---- words that need no answer
 
     def renew_epoch(self) -> Later:
         epoch = getattr(self.store, "epoch", None)
-        return self._say_to_store(epoch()) if epoch is not None else None
+        return self._say_to_store(epoch) if epoch is not None else None
 
     def owe_epoch(self) -> None:
         blocking = getattr(self.store, "sync", None)
@@ -159,7 +174,7 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        starting = self._say_to_store(self.store.start(self.touch))
+        starting = self._say_to_store(self.store.start, self.touch)
         try:
             if not await asyncio.shield(starting):
                 self.touch = None
@@ -169,23 +184,29 @@ class Awaiting(_Serving):
             raise
 
     def end_touch(self) -> Later:
-        return self._say_to_store(self._touch_ended(self._before)) if self.touch is not None else None
+        if self.touch is None or self._before is None:
+            return self._say_to_store(self.store.end, self.touch) if self.touch is not None else None
+        return self._say_to_store(self._touch_ended, self._before)
 
-    async def _touch_ended(self, before: Awaitable[Any] | None) -> None:
-        if before is not None:
-            await before
+    async def _touch_ended(self, before: Awaitable[Any]) -> None:
+        await before
         await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
         if self.touch is None or self.ended_at_once:
             return None
-        return bump_together(self.store, self.touch, lambda touch: self._say_to_store(self.store.bump(touch)))
+        return bump_together(self.store, self.touch, partial(self._say_to_store, self.store.bump))
 
     def linger(self) -> Later:
-        return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.linger, self.touch) if self.touch is not None else None
 
-    def _say_to_store(self, word: Awaitable[Any]) -> asyncio.Future[Any]:
-        return word.noted(self._noted) if isinstance(word, Asked) else heard(self._tried(word))
+    def _say_to_store(self, tell: Callable[..., Awaitable[Any]], *arguments: Any) -> asyncio.Future[Any]:
+        """Whether the store has heard it."""
+        try:
+            word = tell(*arguments)
+        except Exception as error:
+            word = _failed(error)
+        return noted(word, self._noted) if isinstance(word, Asked) else heard(self._tried(word))
 
     def _noted(self, _: object, error: BaseException | None) -> bool:
         if error is not None:
@@ -216,22 +237,25 @@ class Awaiting(_Serving):
         self.settled_at = monotonic()
         before = self._before
         if before is None and not self.in_transaction and getattr(self.store, "bounded", False):
-            word = self._ending(record)
+            try:
+                word = self._ending(record)
+            except Exception as error:
+                word = _failed(error)
             if isinstance(word, Asked):
-                return word.noted(partial(self._concluded, record))
+                return noted(word, partial(self._concluded, record))
             return heard(self._kept(record, word))
         return heard(self._kept_behind(before, record))
 
     async def _kept_behind(self, before: Awaitable[Any] | None, record: Record | None) -> None:
         if before is not None:
             await before
-        await self._kept(record, self._ending(record))
+        await self._kept(record, None)
 
-    async def _kept(self, record: Record | None, word: Awaitable[bool]) -> None:
+    async def _kept(self, record: Record | None, word: Awaitable[bool] | None) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 try:
-                    kept = await word
+                    kept = await (word or self._ending(record))
                 except ValueError:
                     assert record is not None
                     kept = await self._ending(unframed(record))
@@ -312,6 +336,11 @@ class Awaiting(_Serving):
             await send(message)
 
         return late
+
+
+async def _failed(error: Exception) -> Any:
+    """What a store says that failed before it was asked."""
+    raise error
 
 
 async def _nothing() -> None:

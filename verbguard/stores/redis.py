@@ -294,6 +294,7 @@ class AsyncRedisStore:
             self._pipes.pop(loop, None)
             if self._loop is loop:
                 self._loop = self._pipe = None
+            pipe.close()
             await pipe.client.aclose()
 
 
