@@ -95,7 +95,8 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         behind, self._behind = self._behind, []
-        self._transport.write(b"".join(behind))
+        if not self._over:
+            self._transport.write(b"".join(behind))
 
     def data_received(self, data: bytes) -> None:
         """The server has answered."""
