@@ -16,10 +16,7 @@ from shared.redis_stores import prefix
 
 from verbguard import item
 from verbguard.asgi import GuardMiddleware
-from verbguard.awaiting import _TASKS, _WORDS, Awaiting
-from verbguard.errors import StoreError
-from verbguard.records import Claim, Won
-from verbguard.stores.asked import Asked
+from verbguard.awaiting import _UNHEARD
 from verbguard.stores.redis import AsyncRedisStore
 from verbguard.stores.sqlite import SqliteStore
 
@@ -92,7 +89,7 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         task.cancel()
         await asyncio.sleep(0)
     assert task.cancelled()
-    while _TASKS or _WORDS:
+    while _UNHEARD:
         await asyncio.sleep(0.001)
 
 
@@ -132,59 +129,3 @@ async def test_what_is_cancelled_before_it_runs_is_over(store: SqliteStore) -> N
     await cancelled(run)
     assert guarded.app.runs == 0
     assert [await guarded.ask("PUT") for _ in range(2)] == [(200, False, b"run 1"), (200, True, b"run 1")]
-
-
-class Slow:
-    """A store for asyncio, whose words are sent at once and heard when it is let."""
-
-    shared = asynchronous = bounded = True
-    sync = None
-
-    def __init__(self) -> None:
-        self.words: list[Asked] = []
-
-    async def claim(self, claim: Claim) -> Won:
-        return Won(1)
-
-    def save(self, *_: Any) -> Asked:
-        self.words.append(Asked(None, bool, asyncio.get_running_loop()))
-        return self.words[-1]
-
-    release = renew = start = end = bump = linger = save
-
-
-async def test_a_server_that_ends_waits_for_what_was_sent() -> None:
-    """A process that ends takes what it has not yet sent again with it, when the connection breaks."""
-    store = Slow()
-    guarded = Guarded(store)
-    guarded.app.may_end.set()
-    run = asyncio.create_task(guarded.ask("POST", b"key"))
-    while not store.words:
-        await asyncio.sleep(0)
-    while not run.done():
-        run.cancel()
-        await asyncio.sleep(0)
-    quiet = asyncio.create_task(Awaiting.quiet(store))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not quiet.done()
-    for word in store.words:
-        word.tell(True)
-    await quiet
-
-
-class Broken(Slow):
-    """One that fails before there is anything to wait for."""
-
-    def save(self, *_: Any) -> Asked:
-        raise StoreError("broken")
-
-    release = renew = start = end = bump = linger = save
-
-
-@pytest.mark.parametrize("key", [b"key", b""])
-async def test_a_store_that_fails_at_once_harms_no_answer(key: bytes) -> None:
-    guarded = Guarded(Broken())
-    guarded.app.may_end.set()
-    assert await guarded.ask("POST", key) == (200, False, b"run 1")
-    assert guarded.guard.guard.trusted_from > 0

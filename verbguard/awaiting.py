@@ -28,18 +28,17 @@ __all__ = ["PATIENCE", "Awaiting"]
 # Seconds for one word to the store, longer than the stores' own bounds: one that hangs must not hang the app.
 PATIENCE = 3.0
 
-_TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
-_WORDS: set[Asked] = set()  # what is on its way without a task
+_UNHEARD: set[asyncio.Task[Any] | Asked] = set()  # what is on its way; a loop itself does not hold its tasks
 
 
 def noted(word: Asked, note: Callable[[Any, BaseException | None], Any]) -> asyncio.Future[Any]:
     """`Asked.noted`, for which `Awaiting.quiet` waits."""
 
     def told(value: Any, error: BaseException | None) -> Any:
-        _WORDS.discard(word)
+        _UNHEARD.discard(word)
         return note(value, error)
 
-    _WORDS.add(word)
+    _UNHEARD.add(word)
     return word.noted(told)
 
 
@@ -51,8 +50,8 @@ def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     told = loop.create_future()
     task = loop.create_task(_telling(job, told))
-    _TASKS.add(task)
-    task.add_done_callback(_TASKS.discard)
+    _UNHEARD.add(task)
+    task.add_done_callback(_UNHEARD.discard)
     return told
 
 
@@ -83,10 +82,7 @@ class Awaiting(_Serving):
         stores = (store, getattr(store, "sync", None))
         end = monotonic() + PATIENCE
         while monotonic() < end and (
-            _TASKS
-            or _WORDS
-            or ending()
-            or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+            _UNHEARD or ending() or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
         ):
             await asyncio.sleep(0.01)
 
@@ -184,8 +180,10 @@ class Awaiting(_Serving):
             raise
 
     def end_touch(self) -> Later:
-        if self.touch is None or self._before is None:
-            return self._say_to_store(self.store.end, self.touch) if self.touch is not None else None
+        if self.touch is None:
+            return None
+        if self._before is None:
+            return self._say_to_store(self.store.end, self.touch)
         return self._say_to_store(self._touch_ended, self._before)
 
     async def _touch_ended(self, before: Awaitable[Any]) -> None:
@@ -235,27 +233,22 @@ class Awaiting(_Serving):
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        before = self._before
-        if before is None and not self.in_transaction and getattr(self.store, "bounded", False):
-            try:
-                word = self._ending(record)
-            except Exception as error:
-                word = _failed(error)
-            if isinstance(word, Asked):
-                return noted(word, partial(self._concluded, record))
-            return heard(self._kept(record, word))
-        return heard(self._kept_behind(before, record))
+        if self._before is not None:
+            return heard(self._kept_behind(self._before, record))
+        word = self._ending(record)
+        if isinstance(word, Asked):
+            return noted(word, partial(self._concluded, record))
+        return heard(self._kept(word, record))
 
-    async def _kept_behind(self, before: Awaitable[Any] | None, record: Record | None) -> None:
-        if before is not None:
-            await before
-        await self._kept(record, None)
+    async def _kept_behind(self, before: Awaitable[Any], record: Record | None) -> None:
+        await before
+        await self._kept(self._ending(record), record)
 
-    async def _kept(self, record: Record | None, word: Awaitable[bool] | None) -> None:
+    async def _kept(self, word: Awaitable[bool], record: Record | None) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 try:
-                    kept = await (word or self._ending(record))
+                    kept = await word
                 except ValueError:
                     assert record is not None
                     kept = await self._ending(unframed(record))
@@ -282,14 +275,14 @@ class Awaiting(_Serving):
         """`end_in`, for a store that must be awaited."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
-        if self.in_transaction:
-            return store.settle(claim, token)  # type: ignore[no-any-return]
-        if record is None:
-            return store.release(claim, token)  # type: ignore[no-any-return]
         try:
+            if self.in_transaction:
+                return store.settle(claim, token)  # type: ignore[no-any-return]
+            if record is None:
+                return store.release(claim, token)  # type: ignore[no-any-return]
             return store.save(claim, token, record)  # type: ignore[no-any-return]
-        except ValueError:
-            return store.save(claim, token, unframed(record))  # type: ignore[no-any-return]
+        except Exception as error:
+            return _failed(error)
 
     async def _insisted(self, record: Record | None) -> None:
         """Tell the store again until it hears."""
