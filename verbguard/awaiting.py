@@ -97,19 +97,17 @@ class Awaiting(_Serving):
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
         try:
-            outcome = await self._bounded(self.store.claim(claim))
+            if getattr(self.store, "bounded", False):
+                outcome: Outcome = await self.store.claim(claim)
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    outcome = await self.store.claim(claim)
         except Exception as error:
             self.unasked(error)
             return None
         if isinstance(outcome, Won):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
-
-    async def _bounded(self, word: Awaitable[Outcome]) -> Outcome:
-        if getattr(self.store, "bounded", False):
-            return await word
-        async with asyncio.timeout(PATIENCE):
-            return await word
 
     def hold(self) -> None:
         if self.token and self.claimed_as is not None:
@@ -138,7 +136,8 @@ class Awaiting(_Serving):
     async def _turn_asked(self) -> Outcome | None:
         assert self.lease is not None
         try:
-            outcome = await self._bounded(self.store.claim(self.lease))
+            async with asyncio.timeout(PATIENCE):
+                outcome: Outcome = await self.store.claim(self.lease)
         except Exception as error:
             self.distrust(error)
             return None
