@@ -15,6 +15,7 @@ from shared.redis_stores import prefix
 
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Record, Won, whole
+from verbguard.stores import open as open_store
 from verbguard.stores import redis_line
 from verbguard.stores.redis import AsyncRedisStore
 
@@ -33,15 +34,34 @@ class Relay:
     def __init__(self) -> None:
         self.to_server: Handler = bytes
         self.to_client: Handler = bytes
-        self.connections = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = self.port = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Relay]:
+        serving: set[asyncio.Task[None]] = set()
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            serving.add(asyncio.create_task(self._serve(reader, writer)))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         host, port = any_redis().removeprefix("redis://").partition("/")[0].split(":")
         there, answers = await asyncio.open_connection(host, int(port))
-        ways = [(reader, answers, "to_server"), (there, writer, "to_client")]
-        await asyncio.gather(*(self._pass(*way) for way in ways))
+        try:
+            await asyncio.gather(self._pass(reader, answers, "to_server"), self._pass(there, writer, "to_client"))
+        finally:
+            writer.close()
+            answers.close()
 
     async def _pass(self, come: asyncio.StreamReader, go: asyncio.StreamWriter, way: str) -> None:
         while piece := await come.read(65_536):
@@ -55,17 +75,10 @@ class Relay:
 @asynccontextmanager
 async def relayed(timeout: float = 5.0, **options: Any) -> AsyncIterator[tuple[AsyncRedisStore, Relay]]:
     """A store that has a connection already, through a relay."""
-    relay = Relay()
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    client = redis.asyncio.Redis(port=port, **options)
-    try:
+    async with Relay().open() as relay, redis.asyncio.Redis(port=relay.port, **options) as client:
         store = AsyncRedisStore(client, prefix=prefix(), timeout=timeout)
         await store.health()
         yield store, relay
-    finally:
-        await client.aclose()
-        server.close()
 
 
 def once(handler: Handler) -> Handler:
@@ -207,6 +220,32 @@ async def test_a_word_that_fails_is_noted_too() -> None:
         word: Any = store.save(claim, token, ANSWER)
         await word.noted(lambda value, error: heard.append(error))
         assert [type(each) for each in heard] == [StoreError]
+
+
+async def test_what_cannot_be_sent_is_noted_too() -> None:
+    """The connection may break between two turns of the loop, before its user hears of it."""
+    async with relayed() as (store, _):
+        line: Any = store._pipe._line  # type: ignore[union-attr]
+        line.end(None)
+        word = line.ask(store._commands.health(), store._commands.healthy)
+        heard: list[Any] = []
+        await word.noted(lambda value, error: heard.append(error))
+        assert [str(each) for each in heard] == ["Redis: the server closed the connection"]
+        with pytest.raises(StoreError, match="closed"):
+            await line.ask(store._commands.health(), store._commands.healthy)
+
+
+async def test_a_store_that_is_closed_fails_what_is_on_its_way() -> None:
+    async with Relay().open() as relay:
+        store: Any = open_store(f"redis://127.0.0.1:{relay.port}/0?prefix={prefix()}").aio  # type: ignore[attr-defined]
+        await store.health()
+        relay.to_client = lambda piece: b""
+        asking = asyncio.ensure_future(store.epoch())
+        await asyncio.sleep(0)
+        await store.aclose()
+        with pytest.raises(StoreError, match="the store was closed"):
+            await asking
+        assert relay.connections == 1
 
 
 async def test_stores_of_one_client_share_the_connection() -> None:

@@ -8,14 +8,14 @@ store itself lets go of what it won (see AsyncStore).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
-from verbguard.bumps import bump_together
+from verbguard.bumps import bump_together, ending
 from verbguard.loops import in_loop
 from verbguard.outages import FIRST, INSISTING, LONGEST, debts
 from verbguard.records import Claim, Outcome, Record, Won
@@ -28,7 +28,18 @@ __all__ = ["PATIENCE", "Awaiting"]
 # Seconds for one word to the store, longer than the stores' own bounds: one that hangs must not hang the app.
 PATIENCE = 3.0
 
-_TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
+_UNHEARD: set[asyncio.Task[Any] | Asked] = set()  # what is on its way; a loop itself does not hold its tasks
+
+
+def noted(word: Asked, note: Callable[[Any, BaseException | None], Any]) -> asyncio.Future[Any]:
+    """`Asked.noted`, for which `Awaiting.quiet` waits."""
+
+    def told(value: Any, error: BaseException | None) -> Any:
+        _UNHEARD.discard(word)
+        return note(value, error)
+
+    _UNHEARD.add(word)
+    return word.noted(told)
 
 
 def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
@@ -39,8 +50,8 @@ def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     told = loop.create_future()
     task = loop.create_task(_telling(job, told))
-    _TASKS.add(task)
-    task.add_done_callback(_TASKS.discard)
+    _UNHEARD.add(task)
+    task.add_done_callback(_UNHEARD.discard)
     return told
 
 
@@ -71,7 +82,7 @@ class Awaiting(_Serving):
         stores = (store, getattr(store, "sync", None))
         end = monotonic() + PATIENCE
         while monotonic() < end and (
-            _TASKS or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+            _UNHEARD or ending() or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
         ):
             await asyncio.sleep(0.01)
 
@@ -86,19 +97,17 @@ class Awaiting(_Serving):
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
         try:
-            outcome = await self._bounded(self.store.claim(claim))
+            if getattr(self.store, "bounded", False):
+                outcome: Outcome = await self.store.claim(claim)
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    outcome = await self.store.claim(claim)
         except Exception as error:
             self.unasked(error)
             return None
         if isinstance(outcome, Won):
             self.send_inner = self._sends_late(self.send_inner)
         return outcome
-
-    async def _bounded(self, word: Awaitable[Outcome]) -> Outcome:
-        if getattr(self.store, "bounded", False):
-            return await word
-        async with asyncio.timeout(PATIENCE):
-            return await word
 
     def hold(self) -> None:
         if self.token and self.claimed_as is not None:
@@ -127,7 +136,8 @@ class Awaiting(_Serving):
     async def _turn_asked(self) -> Outcome | None:
         assert self.lease is not None
         try:
-            outcome = await self._bounded(self.store.claim(self.lease))
+            async with asyncio.timeout(PATIENCE):
+                outcome: Outcome = await self.store.claim(self.lease)
         except Exception as error:
             self.distrust(error)
             return None
@@ -135,16 +145,16 @@ class Awaiting(_Serving):
 
     def end_lease(self) -> None:
         token, self.lease_token = self.lease_token, 0
-        self._say_to_store(self.store.release(self.lease, token))
+        self._say_to_store(self.store.release, self.lease, token)
 
     def outdated(self) -> Later:
-        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.bump, self.touch) if self.touch is not None else None
 
     # ---- words that need no answer
 
     def renew_epoch(self) -> Later:
         epoch = getattr(self.store, "epoch", None)
-        return self._say_to_store(epoch()) if epoch is not None else None
+        return self._say_to_store(epoch) if epoch is not None else None
 
     def owe_epoch(self) -> None:
         blocking = getattr(self.store, "sync", None)
@@ -159,7 +169,7 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        starting = self._say_to_store(self.store.start(self.touch))
+        starting = self._say_to_store(self.store.start, self.touch)
         try:
             if not await asyncio.shield(starting):
                 self.touch = None
@@ -169,23 +179,31 @@ class Awaiting(_Serving):
             raise
 
     def end_touch(self) -> Later:
-        return self._say_to_store(self._touch_ended(self._before)) if self.touch is not None else None
+        if self.touch is None:
+            return None
+        if self._before is None:
+            return self._say_to_store(self.store.end, self.touch)
+        return self._say_to_store(self._touch_ended, self._before)
 
-    async def _touch_ended(self, before: Awaitable[Any] | None) -> None:
-        if before is not None:
-            await before
+    async def _touch_ended(self, before: Awaitable[Any]) -> None:
+        await before
         await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
         if self.touch is None or self.ended_at_once:
             return None
-        return bump_together(self.store, self.touch, lambda touch: self._say_to_store(self.store.bump(touch)))
+        return bump_together(self.store, self.touch, partial(self._say_to_store, self.store.bump))
 
     def linger(self) -> Later:
-        return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.linger, self.touch) if self.touch is not None else None
 
-    def _say_to_store(self, word: Awaitable[Any]) -> asyncio.Future[Any]:
-        return word.noted(self._noted) if isinstance(word, Asked) else heard(self._tried(word))
+    def _say_to_store(self, tell: Callable[..., Awaitable[Any]], *arguments: Any) -> asyncio.Future[Any]:
+        """Whether the store has heard it."""
+        try:
+            word = tell(*arguments)
+        except Exception as error:
+            word = _failed(error)
+        return noted(word, self._noted) if isinstance(word, Asked) else heard(self._tried(word))
 
     def _noted(self, _: object, error: BaseException | None) -> bool:
         if error is not None:
@@ -214,20 +232,18 @@ class Awaiting(_Serving):
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        before = self._before
-        if before is None and not self.in_transaction and getattr(self.store, "bounded", False):
-            word = self._ending(record)
-            if isinstance(word, Asked):
-                return word.noted(partial(self._concluded, record))
-            return heard(self._kept(record, word))
-        return heard(self._kept_behind(before, record))
+        if self._before is not None:
+            return heard(self._kept_behind(self._before, record))
+        word = self._ending(record)
+        if isinstance(word, Asked):
+            return noted(word, partial(self._concluded, record))
+        return heard(self._kept(word, record))
 
-    async def _kept_behind(self, before: Awaitable[Any] | None, record: Record | None) -> None:
-        if before is not None:
-            await before
-        await self._kept(record, self._ending(record))
+    async def _kept_behind(self, before: Awaitable[Any], record: Record | None) -> None:
+        await before
+        await self._kept(self._ending(record), record)
 
-    async def _kept(self, record: Record | None, word: Awaitable[bool]) -> None:
+    async def _kept(self, word: Awaitable[bool], record: Record | None) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 try:
@@ -258,14 +274,14 @@ class Awaiting(_Serving):
         """`end_in`, for a store that must be awaited."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
-        if self.in_transaction:
-            return store.settle(claim, token)  # type: ignore[no-any-return]
-        if record is None:
-            return store.release(claim, token)  # type: ignore[no-any-return]
         try:
+            if self.in_transaction:
+                return store.settle(claim, token)  # type: ignore[no-any-return]
+            if record is None:
+                return store.release(claim, token)  # type: ignore[no-any-return]
             return store.save(claim, token, record)  # type: ignore[no-any-return]
-        except ValueError:
-            return store.save(claim, token, unframed(record))  # type: ignore[no-any-return]
+        except Exception as error:
+            return _failed(error)
 
     async def _insisted(self, record: Record | None) -> None:
         """Tell the store again until it hears."""
@@ -312,6 +328,11 @@ class Awaiting(_Serving):
             await send(message)
 
         return late
+
+
+async def _failed(error: Exception) -> Any:
+    """What a store says that failed before it was asked."""
+    raise error
 
 
 async def _nothing() -> None:

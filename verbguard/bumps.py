@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from verbguard.records import Touch
 
-__all__ = ["bump_together", "joined"]
+__all__ = ["bump_together", "ending", "joined"]
 
 Tell = Callable[[Touch], "asyncio.Future[Any]"]
 _Ending = list[tuple[Touch, "asyncio.Future[None]"]]
@@ -37,6 +37,11 @@ def bump_together(store: Any, touch: Touch, tell: Tell) -> asyncio.Future[None]:
     done: asyncio.Future[None] = loop.create_future()
     ending.append((touch, done))
     return done
+
+
+def ending() -> bool:
+    """Whether something waits for the end of this turn of the loop."""
+    return bool(_ENDING.get(asyncio.get_running_loop()))
 
 
 def _send(stores: dict[int, _Ending], store: Any, tell: Tell) -> None:

@@ -16,7 +16,7 @@ class Asked:
     Whoever waits may be cancelled: the question is sent, and what was noted is done whoever is still there.
     """
 
-    __slots__ = ("_note", "_read", "again", "began", "future", "question")
+    __slots__ = ("_found", "_note", "_read", "again", "began", "future", "question")
 
     def __init__(self, question: Any, read: Callable[[Any], Any], loop: asyncio.AbstractEventLoop) -> None:
         self.question = question
@@ -24,6 +24,7 @@ class Asked:
         self.began = loop.time()
         self.again = False
         self._read = read
+        self._found: tuple[Any, BaseException | None] | None = None
         self._note: Callable[[Any, BaseException | None], Any] | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -32,6 +33,11 @@ class Asked:
     def noted(self, note: Callable[[Any, BaseException | None], Any]) -> asyncio.Future[Any]:
         """Call `note` with what was read, or with the error, as soon as it is known; the future has what that returns."""
         self._note = note
+        if self._found is not None:  # it could not even be sent
+            if not self.future.cancelled():
+                self.future.exception()
+            self.future = self.future.get_loop().create_future()
+            self._over(*self._found)
         return self.future
 
     def tell(self, answer: Any) -> None:
@@ -48,6 +54,7 @@ class Asked:
         self._over(None, error)
 
     def _over(self, value: Any, error: BaseException | None) -> None:
+        self._found = value, error
         if self._note is not None:
             try:
                 value, error = self._note(value, error), None

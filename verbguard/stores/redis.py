@@ -194,13 +194,12 @@ class AsyncRedisStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it won meanwhile is let go before it ends."""
-        return await self._claimed(claim) or heard(await self._claimed(claim))
-
-    async def _claimed(self, claim: Claim) -> Outcome | None:
         call, read = self._commands.claim(claim), partial(self._commands.outcome, claim)
         try:
             outcome: Outcome | None = await self._ask(call, read)
-            return outcome
+            if outcome is None:
+                call = self._commands.claim(claim)
+                outcome = await self._ask(call, read)
         except asyncio.CancelledError:
             # a task of its own: a cancel scope cancels each await anew
             leaving = asyncio.get_running_loop().create_task(self._withdraw(claim, call, read))
@@ -208,6 +207,7 @@ class AsyncRedisStore:
             leaving.add_done_callback(self._leaving.discard)
             await asyncio.shield(leaving)
             raise
+        return outcome or heard(None)
 
     async def _withdraw(self, claim: Claim, call: Call, read: Callable[[Any], Any]) -> None:
         """Ask once more, which tells what the first time gave, and release it."""
@@ -294,6 +294,7 @@ class AsyncRedisStore:
             self._pipes.pop(loop, None)
             if self._loop is loop:
                 self._loop = self._pipe = None
+            pipe.close()
             await pipe.client.aclose()
 
 

@@ -23,7 +23,9 @@ try:
 except ImportError:  # redis-py works without
     parser = None
 
-__all__ = ["Line", "evalsha", "failed", "line_over"]
+__all__ = ["CLOSED", "Line", "evalsha", "failed", "line_over"]
+
+CLOSED = "the server closed the connection"
 
 _NOT_ALL = object()  # what the parser says to the beginning of an answer
 
@@ -77,6 +79,9 @@ class Line(asyncio.Protocol):
 
     def send(self, asked: Asked, *, source: bool = False) -> None:
         """Send it, behind what is on its way."""
+        if self._over:
+            asked.fail(failed(ConnectionError(CLOSED)))
+            return
         command = self._pack(evalsha(asked.question, source=source))
         if not self.flight:
             self._transport.write(command)
@@ -90,7 +95,8 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         behind, self._behind = self._behind, []
-        self._transport.write(b"".join(behind))
+        if not self._over:
+            self._transport.write(b"".join(behind))
 
     def data_received(self, data: bytes) -> None:
         """The server has answered."""

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from verbguard.stores.asked import Asked
 from verbguard.stores.redis_commands import Call
-from verbguard.stores.redis_line import Line, evalsha, failed, line_over
+from verbguard.stores.redis_line import CLOSED, Line, evalsha, failed, line_over
 
 __all__ = ["Pipe", "pipe_over", "unheard"]
 
@@ -32,10 +32,12 @@ class Pipe:
 
     def __init__(self, client: Any, timeout: float) -> None:
         self.client = client
+        self.loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._line: Line | None = None
         self._opening: asyncio.Task[Line | None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._single = hasattr(client, "get_primaries")  # a cluster's client sends to many nodes
 
     def ask(self, call: Call, read: Callable[[Any], Any]) -> Awaitable[Any]:
@@ -85,14 +87,22 @@ class Pipe:
         finally:
             self._opening = None
 
+    def close(self) -> None:
+        """The client is about to be closed: nothing is sent again."""
+        self._closed = True
+        if self._line is not None:
+            self._line.end(ConnectionError("the store was closed"))
+
     def _ended(self, line: Line, flight: list[Asked], error: BaseException | None) -> None:
         if self._line is line:
             self._line = None
         again = [asked for asked in flight if error is None and not asked.again]
-        closed = ConnectionError("the server closed the connection")
+        closed = ConnectionError(CLOSED)
         for asked in flight:
             if asked not in again:
                 asked.fail(failed(error or closed))
+        if self._closed:
+            return
         mending = asyncio.get_running_loop().create_task(self._mend(line, again, closed))
         self._mending.add(mending)
         mending.add_done_callback(self._mending.discard)
@@ -130,7 +140,7 @@ def pipe_over(client: Any, timeout: float) -> Pipe:
     """The pipe of a client; stores that share a client, or its pool, share it."""
     key = id(client.connection_pool) if hasattr(client, "connection_pool") else id(client), timeout
     found = _PIPES.get(key)
-    if found is None:
+    if found is None or found.loop is not asyncio.get_running_loop():
         found = _PIPES[key] = Pipe(client, timeout)
     return found
 
