@@ -21,7 +21,7 @@ from verbguard.records import Claim, Done, Outcome, Record, Touch, Won, whole
 from verbguard.stores import transitions
 from verbguard.stores.sealing import Sealer, digest_of
 from verbguard.stores.sqlite import SqliteStore
-from verbguard.stores.sqlite_rows import Work, Writing
+from verbguard.stores.sqlite_writing import Work, Writing
 
 _SEALER = Sealer()
 IDENTS = [b"k", b"l", *(f"{path} {content}".encode() for path in PATHS for content in "AB")]

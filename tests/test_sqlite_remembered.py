@@ -11,10 +11,10 @@ from shared.sequences import Clock
 
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Outcome, Record, Touch, Won, whole
-from verbguard.stores import sqlite_rows, transitions
+from verbguard.stores import sqlite_writing, transitions
 from verbguard.stores.sealing import digest_of
 from verbguard.stores.sqlite import SqliteStore
-from verbguard.stores.sqlite_rows import Work, Writing
+from verbguard.stores.sqlite_writing import Work, Writing
 
 ANSWER = Record(201, [(b"location", b"/orders/1")], b"made")
 
@@ -172,7 +172,7 @@ def test_what_is_touched_is_read_together(store: SqliteStore, other: SqliteStore
 
 def test_only_so_much_is_remembered(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that nobody ends, and paths that nobody asks for again, do not fill memory; the file knows them."""
-    monkeypatch.setattr(sqlite_rows, "_REMEMBERED", 8)
+    monkeypatch.setattr(sqlite_writing, "_REMEMBERED", 8)
     tokens = {number: won(store, Claim(b"%d" % number, b"print", whole(f"/{number}"))) for number in range(30)}
     assert store._writer is not None
     assert len(store._writer._running) <= 9 and len(store._writer._generations) <= 9 + 4

@@ -23,7 +23,8 @@ from verbguard.stores import transitions
 from verbguard.stores.batches import Batches, NotBegun
 from verbguard.stores.operations import Audit, Kept
 from verbguard.stores.sealing import Sealer, digest_of
-from verbguard.stores.sqlite_rows import DROP, LOOK, UNASKED, Rows, Seen, Work, Writing
+from verbguard.stores.sqlite_rows import LOOK, Rows, Seen
+from verbguard.stores.sqlite_writing import DROP, UNASKED, Work, Writing
 from verbguard.stores.transitions import Entry
 
 __all__ = ["AsyncSqliteStore", "SqliteStore"]
