@@ -15,7 +15,8 @@ from shared.postgres_stores import fresh_schema
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Record, Touch, Won, whole
 from verbguard.stores.postgres import AsyncPostgresStore, PostgresStore
-from verbguard.stores.postgres_pipe import Line
+from verbguard.stores.postgres_groups import Form, Together
+from verbguard.stores.postgres_pipe import Asked, Line
 from verbguard.stores.sealing import digest_of
 
 ANSWER = Record(201, [(b"location", b"/items/1")], b"made")
@@ -88,6 +89,31 @@ async def test_touches_end_together(store: AsyncPostgresStore, sent: list[str]) 
     assert isinstance(await store.claim(put), Won)
 
 
+async def test_runs_that_began_together_may_write(store: AsyncPostgresStore, sent: list[str]) -> None:
+    """Until each has ended, no PUT of the same target is kept; what was kept before is not replayed."""
+    put = Claim(b"put", b"print", whole("/items/1"), True, True, 10.0, 30.0)
+
+    async def kept() -> bool:
+        won = await store.claim(put)
+        assert isinstance(won, Won)
+        await store.save(put, won.token, ANSWER)
+        return isinstance(await store.claim(put), Done)
+
+    assert await kept()
+    claims = [keyed(f"{number}", path="/items/1") for number in range(20)]
+    tokens = [each.token for each in await asyncio.gather(*map(store.claim, claims)) if isinstance(each, Won)]
+    again = await store.claim(put)
+    assert isinstance(again, Won)
+    await store.release(put, again.token)
+    for number in (1, 15):
+        assert all([await store.save(*each, ANSWER) for each in zip(claims[:number], tokens[:number], strict=True)])
+        assert not await kept()
+        await store.bump(whole("/items/1"))
+    assert all(await asyncio.gather(*(store.save(*each, ANSWER) for each in zip(claims, tokens, strict=True))))
+    assert {"claims", "saves"} <= set(sent)
+    assert await kept()
+
+
 async def test_the_same_key_many_times(store: AsyncPostgresStore) -> None:
     """Of those that come together one wins, and the others hear that it runs."""
     told = await asyncio.gather(*(store.claim(keyed(f"{number % 4}")) for number in range(64)))
@@ -143,6 +169,40 @@ async def test_what_waits_for_a_row_makes_nobody_wait_who_comes_later(store: Asy
         other.rollback()
         other.close()
     assert all(isinstance(each, Won) for each in await asyncio.gather(*wants))
+
+
+async def test_a_statement_that_waits_has_its_connection_to_itself() -> None:
+    """Also when no more may be opened: what is asked goes over those that answer."""
+    store = PostgresStore.from_url(f"{fresh_schema()}&connections=2")
+    aio: Any = store.aio
+    claim = keyed("held", rerun=True, lease=0.0)
+    await asyncio.gather(aio.claim(claim), *(aio.health() for _ in range(9)))
+    await asyncio.gather(*(aio.health() for _ in range(9)))
+    with await asyncio.to_thread(_held, aio, "there", digest_of(claim.ident)) as other:
+        wants = asyncio.ensure_future(aio.claim(claim))
+        await asyncio.sleep(0.2)
+        before = time.monotonic()
+        for _ in range(5):
+            await asyncio.gather(*(aio.health() for _ in range(9)))
+        assert time.monotonic() - before < 3.0 and not wants.done()
+        other.rollback()
+    assert isinstance(await wants, Won)
+    await aio.aclose()
+
+
+async def test_who_has_gone_is_not_asked_for() -> None:
+    """A claim that nobody waits for, nor ever will, is not sent with the others."""
+    sent: list[Asked] = []
+    together = Together(Form("SELECT %s::bigint[]", lambda members: ([each for (each,) in members],)), sent.append)
+    loop = asyncio.get_running_loop()
+    asked = [Asked("SELECT %s::bigint", (number,), loop) for number in range(6)]
+    for each in asked:
+        together.ask(each)
+    alone = len(sent)
+    asked[-1].future.cancel()
+    sent[0].tell()
+    (group,) = sent[alone:]
+    assert group.values == (list(range(alone, 5)),) and asked[-1].over
 
 
 async def test_who_fails_in_a_group_fails_alone(store: AsyncPostgresStore) -> None:
