@@ -22,7 +22,7 @@ __all__ = ["PATIENCE", "Form", "Together"]
 
 _MOST = 64  # calls of one group: its rows are locked for all of its time
 _LARGE = 65_536  # bytes of a value that is sent alone, and of all values of a group
-_AT_ONCE = 2  # statements of one kind on their way: while the server works at one, the other is packed or read
+_FEW = 2  # calls of one kind on their way, beside which others are sent at once: behind more they are better off together
 PATIENCE = 0.1  # seconds after which those that wait are sent, whatever is on its way
 
 # Classes of errors with which no member would fare better alone: the connection or the server is not well, the time is over, or
@@ -77,7 +77,7 @@ class Together:
         size = self._form.size
         if size is not None and len(asked.values[size]) > _LARGE:
             self._send(asked)
-        elif self._sent < _AT_ONCE and not self._waiting:
+        elif self._sent < _FEW and not self._waiting:
             self._alone(asked)
         else:
             self._waiting.append(asked)
@@ -97,10 +97,10 @@ class Together:
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._impatient)
 
-    def _next(self) -> None:
+    def _next(self, answered: int = 1) -> None:
         """The server has answered: what came meanwhile is next."""
-        self._sent = max(self._sent - 1, 0)  # it may have been given up
-        if self._sent < _AT_ONCE:
+        self._sent = max(self._sent - answered, 0)  # it may have been given up
+        if self._sent < _FEW:
             self._group()
 
     def _group(self) -> None:
@@ -121,7 +121,7 @@ class Together:
         if len(members) == 1:
             self._alone(members[0])
         elif members:
-            self._sent += 1
+            self._sent += len(members)
             self._send(Group(self._form, members, self._told))
 
     def _told(self, group: Group) -> None:
@@ -136,7 +136,7 @@ class Together:
         else:  # by halves, so that whoever is at fault is soon by itself, and the others are together
             self._send_all(members[: len(members) // 2])
             self._send_all(members[len(members) // 2 :])
-        self._next()
+        self._next(len(members))
 
 
 def _name(asked: Asked) -> Any:
