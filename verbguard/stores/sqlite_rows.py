@@ -1,7 +1,8 @@
 """One connection of the SQLite store as `transitions` sees it: what is read, and what is written at a transaction's end.
 
-Each statement lets go of the interpreter and has to wait for it again, which costs more than the statement where an event loop
-runs beside the writer. So one statement reads what all jobs of a transaction ask for, and one writes what they leave.
+Each statement, and each row that one returns, lets go of the interpreter and has to wait for it again, which costs more than
+the statement where an event loop runs beside the writer. So one statement reads what all jobs of a transaction ask for, one
+writes what they leave, and what this process has written itself is not read again while no other has written (`data_version`).
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from verbguard.records import Claim, Record
+from verbguard.records import Claim, Record, Touch
 from verbguard.stores.operations import key_digest
 from verbguard.stores.sealing import digest_of, status_of
-from verbguard.stores.transitions import Entry, Epoch, Generation
+from verbguard.stores.transitions import Entry, Epoch, Generation, below, own
 
 if TYPE_CHECKING:
     from verbguard.stores.sqlite import SqliteStore
 
-__all__ = ["DROP", "UNASKED", "Rows", "Work", "Writing"]
+__all__ = ["DROP", "LOOK", "UNASKED", "Rows", "Seen", "Work", "Writing"]
 
 Found = TypeVar("Found")
 
 _MOST = 64  # rows of one statement: SQLite before 3.32 takes no more than 999 values
+_REMEMBERED = 4_096  # runs, and generations, that are not read again: some megabytes
 
+LOOK = "SELECT fingerprint, until, view, data, place FROM verbguard_entries WHERE ident = ?"
 _ENTRY = "SELECT token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident = ?"
 _ENTRIES = "SELECT ident, token, fingerprint, until, view, started, data, place FROM verbguard_entries WHERE ident IN ({})"
 _PUT = """
@@ -37,9 +41,19 @@ ON CONFLICT (ident) DO UPDATE SET
     started = excluded.started, dies = excluded.dies, principal = excluded.principal, key = excluded.key,
     method = excluded.method, path = excluded.path, status = excluded.status, size = excluded.size, data = excluded.data
 """
+# The row is there: this is an UPDATE of many rows, as SQLite before 3.33 can say it too.
+_ANSWER = """
+INSERT INTO verbguard_entries (ident, until, view, dies, status, size, data) VALUES {}
+ON CONFLICT (ident) DO UPDATE SET
+    until = excluded.until, view = excluded.view, dies = excluded.dies, status = excluded.status, size = excluded.size,
+    data = excluded.data
+"""
 DROP = "DELETE FROM verbguard_entries WHERE ident = ?"
+_DROP = "DELETE FROM verbguard_entries WHERE ident IN ({})"
 _GENERATION = "SELECT event, runs, until FROM verbguard_generations WHERE name = ?"
+_GENERATIONS = "SELECT name, event, runs, until FROM verbguard_generations WHERE name IN ({})"
 _AGE = "INSERT OR REPLACE INTO verbguard_generations VALUES {}"
+_VERSION = "PRAGMA data_version"
 _STATE = "SELECT serial, epoch, quiet, window FROM verbguard_state"
 _COUNT = "UPDATE verbguard_state SET serial = ?"
 _BEGIN_EPOCH = "UPDATE verbguard_state SET epoch = ?, quiet = ?, window = ?"
@@ -50,14 +64,31 @@ _Held = tuple[Entry | None, str | None]  # an entry, and the file in which an ap
 _NOTHING: _Held = (None, None)
 
 
+def _held_of(row: Sequence[Any]) -> _Held:
+    return Entry._make(row[:6]), row[6]
+
+
+def _generation_of(row: Sequence[Any]) -> Generation:
+    event, runs, until = row
+    return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
+
+
+def _asked(touch: Touch) -> Iterator[str]:
+    """The generations that are asked for at the start or the end of a run."""
+    yield own(touch.target)
+    yield from map(own, touch.marks)
+    yield from map(below, (*touch.above, *touch.sweeps))
+
+
 class Work(Generic[Found]):
-    """A job about one entry, which is read together with those of the other jobs of its transaction."""
+    """A job about one entry and what it touches, which are read together with those of the other jobs of its transaction."""
 
-    __slots__ = ("ident", "job")
+    __slots__ = ("ident", "job", "touch")
 
-    def __init__(self, ident: bytes, job: Callable[[Writing, float], Found]) -> None:
+    def __init__(self, ident: bytes, job: Callable[[Writing, float], Found], touch: Touch | None = None) -> None:
         self.ident = ident
         self.job = job
+        self.touch = touch
 
     def __call__(self, rows: Writing, now: float) -> Found:
         return self.job(rows, now)
@@ -84,7 +115,7 @@ class Rows:
         held = self._held.get(ident)
         if held is None:
             row = self._connection.execute(_ENTRY, (digest_of(ident),)).fetchone()
-            held = self._held[ident] = _NOTHING if row is None else (Entry(*row[:6]), row[6])
+            held = self._held[ident] = _NOTHING if row is None else _held_of(row)
         return held
 
     def read(self, ident: bytes, data: bytes) -> Record:
@@ -100,10 +131,7 @@ class Rows:
 
     def generation(self, name: str) -> Generation | None:
         found = self._connection.execute(_GENERATION, (_text(name),)).fetchone()
-        if found is None:
-            return None
-        event, runs, until = found
-        return Generation(event, {int(run): when for run, when in json.loads(runs).items()} if runs else {}, until)
+        return None if found is None else _generation_of(found)
 
     def era(self) -> Epoch:
         if self._epoch is None:
@@ -111,29 +139,65 @@ class Rows:
         return self._epoch
 
 
+class Seen(Rows):
+    """What is read after `LOOK` has found an entry: as much of it as a look asks for."""
+
+    def __init__(self, connection: sqlite3.Connection, store: SqliteStore, row: tuple[Any, ...]) -> None:
+        self._connection = connection
+        self._store = store
+        fingerprint, until, view, data, self._place = row
+        self._seen = Entry(0, fingerprint, until, view, 0.0, data)
+        self._epoch = None
+
+    def entry(self, ident: bytes) -> Entry | None:
+        return self._seen
+
+    def _entry(self, ident: bytes) -> _Held:
+        return self._seen, self._place
+
+    def committed(self, ident: bytes) -> Entry | None:
+        return None if self._place is None else self.looked_up(ident)
+
+
 class Writing(Rows):
-    """What one transaction reads and writes. Its rows are read and kept as they will be, and written at its end."""
+    """What one transaction reads and writes. Its rows are read and kept as they will be, and written at its end.
+
+    What it knows then of runs and generations the next one knows as well, unless another connection wrote meanwhile.
+    """
 
     def __init__(self, connection: sqlite3.Connection, store: SqliteStore) -> None:
         super().__init__(connection, store)
         self.known: Entry | None = UNASKED  # what was found in the application's database already
+        self._version: int | None = None  # of the file, when what is remembered was true
+        self.alone = False  # whether nobody else wrote between the last transaction and the one before
         self._serial = self._counted = 0
+        self._running: dict[bytes, _Held] = {}
         self._generations: dict[str, Generation | None] = {}
         self._put: dict[bytes, tuple[Any, ...]] = {}
-        self._dropped: dict[bytes, None] = {}
+        self._answered: dict[bytes, tuple[Any, ...]] = {}
+        self._dropped: dict[bytes, tuple[Any, ...]] = {}
         self._aged: dict[str, None] = {}
 
     def open(self) -> None:
         """Begin a transaction."""
-        self._forget()
         self._connection.execute("BEGIN IMMEDIATE")
 
     def begun(self, jobs: Sequence[object]) -> None:
         """It has begun, and is for these jobs."""
-        self._serial, *epoch = self._connection.execute(_STATE).fetchone()
-        self._counted = self._serial
-        self._epoch = Epoch(*epoch)
-        self._fetch([job.ident for job in jobs if type(job) is Work])
+        version = self._connection.execute(_VERSION).fetchone()[0]
+        self.alone = version == self._version
+        if not self.alone:
+            self._forget()
+            self._serial, *epoch = self._connection.execute(_STATE).fetchone()
+            self._counted = self._serial
+            self._epoch = Epoch(*epoch)
+            self._version = version
+        elif len(self._running) > _REMEMBERED or len(self._generations) > _REMEMBERED:
+            self._forget()
+        works = [job for job in jobs if type(job) is Work]
+        if len(works) > 1:
+            self._fetch([work.ident for work in works if work.ident not in self._running])
+            self._fetch_generations([work.touch for work in works if work.touch is not None])
 
     def commit(self) -> None:
         """Write what the jobs have left, and end the transaction."""
@@ -141,9 +205,15 @@ class Writing(Rows):
         if self._serial != self._counted:
             self._connection.execute(_COUNT, (self._serial,))
         self._connection.execute("COMMIT")
+        self._counted = self._serial
+        self._held.clear()
 
     def roll_back(self) -> None:
         """Nothing of it has happened."""
+        self._forget()
+        self._version = None
+        for each in (self._put, self._answered, self._dropped, self._aged):
+            each.clear()
         if self._connection.in_transaction:  # SQLite ends it itself where the disk is full
             self._connection.execute("ROLLBACK")
 
@@ -155,43 +225,63 @@ class Writing(Rows):
         return self._connection
 
     def _forget(self) -> None:
-        for each in (self._held, self._generations, self._put, self._dropped, self._aged):
+        for each in (self._held, self._running, self._generations):
             each.clear()
 
+    def _entry(self, ident: bytes) -> _Held:
+        return self._held.get(ident) or self._running.get(ident) or super()._entry(ident)
+
     def _fetch(self, idents: Sequence[bytes]) -> None:
-        if len(idents) < 2:
-            return
         names = {digest_of(ident): ident for ident in idents}
         self._held.update(dict.fromkeys(idents, _NOTHING))
         for part, size in _parts(list(names)):
             text = _statement(_ENTRIES, "?", size)
-            for name, *entry, place in self._connection.execute(text, part).fetchall():
-                self._held[names[name]] = (Entry(*entry), place)
+            for name, *row in self._connection.execute(text, part).fetchall():
+                self._held[names[name]] = _held_of(row)
+
+    def _fetch_generations(self, touches: Sequence[Touch]) -> None:
+        known = self._generations
+        names: dict[str, None] = {}
+        for touch in touches:
+            if own(touch.target) not in known:  # what is above it mostly is
+                names |= dict.fromkeys(name for name in map(_text, _asked(touch)) if name not in known)
+        known |= names
+        for part, size in _parts(list(names)):
+            text = _statement(_GENERATIONS, "?", size)
+            for name, *row in self._connection.execute(text, part).fetchall():
+                known[name] = _generation_of(row)
 
     def _flush(self) -> None:
-        for ident in self._dropped:
-            self._connection.execute(DROP, (digest_of(ident),))
-        self._write(_PUT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", list(self._put.values()))
-        aged = (self._generation_row(name) for name in self._aged)
-        self._write(_AGE, "(?, ?, ?, ?)", list(aged))
-        for each in (self._dropped, self._put, self._aged):
-            each.clear()
+        self._write(_DROP, "?", self._dropped)
+        self._write(_PUT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._put)
+        self._write(_ANSWER, "(?, ?, ?, ?, ?, ?, ?)", self._answered)
+        self._write(_AGE, "(?, ?, ?, ?)", {name: self._generation_row(name) for name in self._aged})
+        self._aged.clear()
 
-    def _write(self, text: str, row: str, rows: list[tuple[Any, ...]]) -> None:
-        for part, size in _parts(rows):
-            self._connection.execute(_statement(text, row, size), [value for each in part for value in each])
+    def _write(self, text: str, row: str, rows: dict[Any, tuple[Any, ...]]) -> None:
+        if rows:
+            for part, size in _parts(list(rows.values())):
+                self._connection.execute(_statement(text, row, size), tuple(chain.from_iterable(part)))
+            rows.clear()
 
     def _generation_row(self, name: str) -> tuple[Any, ...]:
         generation = self._generations[name]
         assert generation is not None
         runs = json.dumps(generation.runs) if generation.runs else ""
-        return _text(name), generation.event, runs, generation.until
+        return name, generation.event, runs, generation.until
 
     def put(self, claim: Claim, entry: Entry) -> None:
-        dies = entry.until if entry.data is not None else entry.until + claim.keep
-        status, size = (0, 0) if entry.data is None else (status_of(entry.data), len(entry.data))
-        ident = claim.ident
-        self._held[ident] = (entry, self._entry(ident)[1])
+        ident, data = claim.ident, entry.data
+        held = entry, self._entry(ident)[1]
+        if data is not None:  # there is a row: an answer is put where its run is
+            self._running.pop(ident, None)
+            self._held[ident] = held  # for this transaction: answers may be large
+            until = entry.until
+            self._answered[ident] = (digest_of(ident), until, entry.view, until, status_of(data), len(data), data)
+            return
+        self._running[ident] = held
+        self._held.pop(ident, None)
+        self._answered.pop(ident, None)
         self._put[ident] = (
             digest_of(ident),
             entry.token,
@@ -199,30 +289,35 @@ class Writing(Rows):
             entry.until,
             entry.view,
             entry.started,
-            dies,
+            entry.until + claim.keep,
             claim.principal,
             key_digest(claim.key),
             claim.method,
             _text(claim.path),
-            status,
-            size,
-            entry.data,
+            0,
+            0,
+            None,
         )
 
     def drop(self, ident: bytes) -> None:
         self._held[ident] = _NOTHING
-        self._put.pop(ident, None)
-        self._dropped[ident] = None
+        for each in (self._running, self._put, self._answered):
+            each.pop(ident, None)
+        self._dropped[ident] = (digest_of(ident),)
 
     def committed(self, ident: bytes) -> Entry | None:
         return self.looked_up(ident) if self.known is UNASKED else self.known
 
     def generation(self, name: str) -> Generation | None:
         if name not in self._generations:
-            self._generations[name] = super().generation(name)
+            name = _text(name)  # two names that are one row are one here
+            if name not in self._generations:
+                self._generations[name] = super().generation(name)
         return self._generations[name]
 
     def age(self, name: str, generation: Generation) -> None:
+        if name not in self._generations:
+            name = _text(name)
         self._generations[name] = generation
         self._aged[name] = None
 
@@ -239,10 +334,11 @@ Row = TypeVar("Row")
 
 
 def _parts(rows: list[Row]) -> Iterator[tuple[list[Row], int]]:
-    """The rows in parts of few sizes, so that few statements are prepared."""
+    """The rows in few parts of few sizes, so that few statements are prepared: of a size only the first three bits are free."""
     start, left = 0, len(rows)
     while left:
-        size = min(_MOST, 1 << left.bit_length() - 1)
+        low = max(left.bit_length() - 3, 0)
+        size = min(_MOST, left >> low << low)
         yield rows[start : start + size], size
         start, left = start + size, left - size
 
