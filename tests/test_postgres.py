@@ -25,6 +25,8 @@ from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Outcome, Record, State, Unknown, Won, whole
 from verbguard.stores import open as open_store
 from verbguard.stores.postgres import AsyncPostgresStore, PostgresStore
+from verbguard.stores.postgres_commands import Call
+from verbguard.stores.postgres_groups import Form
 from verbguard.stores.sealing import digest_of, new_key
 
 ITEM = "/items/1"
@@ -130,6 +132,9 @@ COMMANDS = st.one_of(
     st.tuples(st.sampled_from(["save", "release", "renew"]), st.integers(0, 4)),
     st.tuples(st.sampled_from(["start", "bump", "linger"]), st.sampled_from(["/items", ITEM, "/items/1/parts"])),
     st.tuples(st.just("end"), st.integers(0, 3)),
+    st.tuples(st.just("claims"), st.lists(st.integers(0, 2), min_size=1, max_size=4)),
+    st.tuples(st.just("saves"), st.lists(st.integers(0, 4), min_size=1, max_size=4)),
+    st.tuples(st.just("ends"), st.lists(st.integers(0, 3), min_size=1, max_size=3)),
     st.tuples(st.just("epoch"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 10.0, 29.0])),
 )
@@ -147,7 +152,7 @@ class Both:
     def __init__(self) -> None:
         clock = Clock()
         self.clock = clock
-        self.stores = [ModelStore(clock), moved_postgres(clock)]
+        self.stores: list[Any] = [ModelStore(clock), moved_postgres(clock)]
         self.runs: list[list[tuple[Claim, int]]] = []
         self.touches: list[list[Any]] = []
 
@@ -189,6 +194,41 @@ class Both:
         if which < len(self.touches):
             for store, touch in zip(self.stores, self.touches.pop(which), strict=True):
                 store.end(touch)
+
+    # ---- what comes together: for the model one after the other, in the order of its rows
+
+    def _together(self, form: Form, calls: list[Call]) -> list[Any]:
+        store = self.stores[1]
+        return store._rows((form.text, form.gather([values for _, values in calls])))
+
+    def _claims(self, which: list[int]) -> None:
+        commands = self.stores[1]._commands
+        both = [[CLAIMS[each]() for each in which] for _ in self.stores]
+        for claims in both:
+            claims.sort(key=lambda claim: digest_of(claim.ident))
+        theirs = [self.stores[0].claim(claim) for claim in both[0]]
+        rows = self._together(commands.claims, [commands.claim(claim) for claim in both[1]])
+        ours = [commands.outcome(claim, row) for claim, row in zip(both[1], rows, strict=True)]
+        assert list(map(shown, theirs)) == list(map(shown, ours))
+        for *claims, their, our in zip(*both, theirs, ours, strict=True):
+            if isinstance(their, Won):
+                self.runs.append(list(zip(claims, (their.token, our.token), strict=True)))
+
+    def _saves(self, which: list[int]) -> None:
+        runs = [self.runs[each] for each in which if each < len(self.runs) and not self.runs[each][0][0].keyless]
+        runs.sort(key=lambda run: digest_of(run[0][0].ident))
+        commands = self.stores[1]._commands
+        theirs = [self.stores[0].save(claim, token, ANSWER) for (claim, token), _ in runs]
+        calls = [commands.save(claim, token, ANSWER) for _, (claim, token) in runs]
+        assert theirs == ([kept for (kept,) in self._together(commands.saves, calls)] if calls else [])
+
+    def _ends(self, which: list[int]) -> None:
+        commands = self.stores[1]._commands
+        bumped = [[whole(ITEM) for _ in self.stores], *(self.touches[each] for each in which if each < len(self.touches))]
+        self.touches = [touches for touches in self.touches if touches not in bumped]
+        for theirs, _ in bumped:
+            self.stores[0].end(theirs)
+        assert len(self._together(commands.ends, [commands.end(ours) for _, ours in bumped])) == len(bumped)
 
     def _bump(self, path: str) -> None:
         for store in self.stores:

@@ -18,6 +18,7 @@ from verbguard.stores import hidden
 from verbguard.stores.freshness import heard
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
+from verbguard.stores.postgres_groups import Form
 from verbguard.stores.postgres_operations import PostgresOperations
 from verbguard.stores.postgres_pipe import Asked
 from verbguard.stores.threads import Threaded, TransactionalThreaded
@@ -209,7 +210,8 @@ class AsyncPostgresStore:
         def left(asked: Asked) -> None:
             self._leaving.add(asyncio.ensure_future(self._let_go(claim, asked)))
 
-        return self._commands.outcome(claim, await self._row(self._commands.claim(claim), left))
+        form = None if claim.keyless else self._commands.claims
+        return self._commands.outcome(claim, await self._row(self._commands.claim(claim), left, form))
 
     async def _let_go(self, claim: Claim, asked: Asked) -> None:
         with suppress(StoreError, psycopg.Error):  # then the lease ends by itself
@@ -220,7 +222,8 @@ class AsyncPostgresStore:
 
     async def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
-        return bool((await self._row(self._commands.save(claim, token, record)))[0])
+        form = None if claim.keyless else self._commands.saves
+        return bool((await self._row(self._commands.save(claim, token, record), form=form))[0])
 
     async def release(self, claim: Claim, token: int) -> bool:
         """See Store.release."""
@@ -240,11 +243,11 @@ class AsyncPostgresStore:
 
     async def end(self, touch: Touch) -> None:
         """See Store.end."""
-        await self._row(self._commands.end(touch))
+        await self._row(self._commands.end(touch), form=self._commands.ends)
 
     async def bump(self, touch: Touch) -> None:
         """See Store.bump."""
-        await self._row(self._commands.bump(touch))
+        await self._row(self._commands.bump(touch), form=self._commands.ends)
 
     async def linger(self, touch: Touch) -> None:
         """See Store.linger."""
@@ -278,22 +281,22 @@ class AsyncPostgresStore:
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute(self._commands.script)
 
-    async def _row(self, call: Call, left: Callable[[Asked], None] | None = None) -> Any:
+    async def _row(self, call: Call, left: Callable[[Asked], None] | None = None, form: Form | None = None) -> Any:
         """The row of an answer. `left` hears of a statement that is on its way when whoever waits for it is cancelled."""
         try:
             try:
-                return await self._execute(call, left)
+                return await self._execute(call, left, form)
             except Exception as error:
                 if self._create and missing(error):
                     await self._initialise()
                 elif not again(error):
                     raise
-            return await self._execute(call, left)
+            return await self._execute(call, left, form)
         except Exception as error:
             raise failed(error, self._shown, creates=self._create) from error
 
-    async def _execute(self, call: Call, left: Callable[[Asked], None] | None) -> Any:
-        asked = self._asks.ask(*call)
+    async def _execute(self, call: Call, left: Callable[[Asked], None] | None, form: Form | None) -> Any:
+        asked = self._asks.ask(*call, form)
         try:
             return await asked.future
         except asyncio.CancelledError:
@@ -309,7 +312,7 @@ class _Pooled:
         self._pool = pool
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, text: str, values: tuple[Any, ...]) -> Asked:
+    def ask(self, text: str, values: tuple[Any, ...], form: Form | None = None) -> Asked:
         asked = Asked(text, values, asyncio.get_running_loop())
         task = asyncio.ensure_future(self._run(asked, text))
         self._tasks.add(task)

@@ -15,6 +15,7 @@ from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Clash, Done, Outcome, Record, Touch, Unknown, Won
 from verbguard.stores.freshness import Freshness
 from verbguard.stores.operations import key_digest
+from verbguard.stores.postgres_groups import Form
 from verbguard.stores.postgres_schema import ANSWERS, VERSION, prefix, script
 from verbguard.stores.sealing import Sealer, digest_of, status_of
 from verbguard.stores.transitions import UNCLAIMED, below, own
@@ -45,6 +46,9 @@ class Commands:
         self._save = (
             f"SELECT {functions}save(%b, %s::bigint, %s, %s::float8, %s::bytea[], %s::bytea[], %b, %s::integer, %s::float8)"
         )
+        self.claims = Form(f"SELECT * FROM {functions}claims({_CLAIMS})", _claims)
+        self.saves = Form(f"SELECT * FROM {functions}saves({_SAVES})", _saves, size=6)
+        self.ends = Form(f"SELECT * FROM {functions}ends(%s::bytea[], %s::bigint[], %s::float8)", _ends)
         self._settle = f"SELECT {functions}settle(%b, %s::bigint, %s, %s::float8, %s::bytea[], %s::bytea[], %s::float8)"
         self._release = f"SELECT {functions}release(%b, %s::bigint, %s::bytea[], %s::float8)"
         self._renew = f"SELECT {functions}renew(%b, %s::bigint, %s::float8, %s::float8, %s::bytea[], %s::float8)"
@@ -126,6 +130,33 @@ class Commands:
 
 
 _CLAIM = "%b, %b, %s, %s, %s::float8, %s::float8, %b, %b, %b, %b, %s::bytea[], %s::bytea[], %s::float8, %s::float8"
+
+_CLAIMS = (
+    "%s::bytea[], %s::bytea[], %s::boolean[], %s::float8[], %s::float8[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[],"
+    " %s::bytea[], %s::float8[], %s::float8"
+)
+_SAVES = "%s::bytea[], %s::bigint[], %s::float8[], %s::bytea[], %s::bytea[], %s::integer[], %s::float8"
+_NEVER = float("inf")
+
+
+def _claims(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The values of claims with keys that are asked together."""
+    columns = [list(column) for column in zip(*members, strict=True)]
+    idents, prints, _, reruns, leases, keeps, principals, keys, methods, paths, names, _, bys, moments = columns
+    together = [b"".join(each or ()) for each in names]
+    untils = [_NEVER if each is None else each for each in bys]
+    return idents, prints, reruns, leases, keeps, principals, keys, methods, paths, together, untils, moments[0]
+
+
+def _saves(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The values of answers with keys that are kept together."""
+    idents, tokens, _, keeps, names, _, datas, statuses, moments = [list(column) for column in zip(*members, strict=True)]
+    return idents, tokens, keeps, [b"".join(each or ()) for each in names], datas, statuses, moments[0]
+
+
+def _ends(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The values of touches that end together."""
+    return [b"".join(names) for names, _, _ in members], [run for _, run, _ in members], members[0][2]
 
 
 def _about(claim: Claim) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import select
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any
@@ -20,10 +21,12 @@ from weakref import WeakKeyDictionary, ref
 
 import psycopg
 
-from verbguard.stores.postgres_pipe import Asked, Line
+from verbguard.stores.postgres_groups import PATIENCE, Form, Together
+from verbguard.stores.postgres_pipe import Asked, Line, Values
 
 __all__ = ["AsyncConnections", "Connections"]
 
+_STUCK = 1_000  # statements that one counts for which waits for somebody: all that come behind it would wait too
 _MARGIN = 0.5  # seconds that the server has, after its own timeout, to say that it was over
 
 
@@ -161,23 +164,32 @@ class AsyncConnections:
         finally:
             mine.free.release()
 
-    def ask(self, text: str, values: tuple[Any, ...]) -> Asked:
-        """Send a statement over the connection that is the least busy."""
+    def ask(self, text: str, values: Values, form: Form | None = None) -> Asked:
+        """Send a statement over the connection that is the least busy; with others of its form, if it has one."""
         loop = asyncio.get_running_loop()
         mine = self._loops.get(loop)
         if mine is None:
             mine = self._loops[loop] = _OfLoop(self._most)
         asked = Asked(text, values, loop)
+        if form is None:
+            self._send(mine, asked)
+        else:
+            together = mine.together.get(form.text)
+            if together is None:
+                together = mine.together[form.text] = Together(form, partial(self._send, mine))
+            together.ask(asked)
+        return asked
+
+    def _send(self, mine: _OfLoop, asked: Asked) -> None:
         line = mine.line()
-        if line is None:
-            mine.waiting.append(asked)
         if (line is None or line.flight) and not mine.opening and len(mine.lines) < self._most:
-            opening = loop.create_task(self._open_line(mine))
+            opening = asyncio.get_running_loop().create_task(self._open_line(mine))
             mine.opening.add(opening)
             opening.add_done_callback(mine.opening.discard)
-        if line is not None:
+        if line is None or (mine.opening and line.waits(PATIENCE)):
+            mine.waiting.append(asked)
+        else:
             line.send(asked)
-        return asked
 
     async def _open_line(self, mine: _OfLoop) -> None:
         try:
@@ -209,8 +221,9 @@ class _OfLoop:
         self.lines: list[Line] = []
         self.opening: set[asyncio.Task[None]] = set()
         self.waiting: deque[Asked] = deque()  # for a line that is being opened
+        self.together: dict[str, Together] = {}
         self.ending = self._until_the_end()
-        self._begun = False
+        self._begun = self._over = False
 
     async def begin(self) -> None:
         """What an event loop that ends has to close."""
@@ -220,13 +233,16 @@ class _OfLoop:
 
     def line(self) -> Line | None:
         """The connection that is the least busy."""
-        best = None
+        best, least = None, 0
         for line in [*self.lines]:
-            if not line.flight and not _silent(line.connection):
+            flight = line.flight
+            if not flight and not _silent(line.connection):
                 line.end()
-            elif best is None or len(line.flight) < len(best.flight):
-                best = line
-                if not line.flight:
+                continue
+            busy = len(flight) + (_STUCK if line.waits(PATIENCE) else 0)
+            if best is None or busy < least:
+                best, least = line, busy
+                if not busy:
                     break
         return best
 
@@ -234,6 +250,8 @@ class _OfLoop:
         """A connection is open."""
         self.lines.append(line)
         self._send_waiting(line)
+        if self._over:
+            line.end()  # it came too late to be closed with the others
 
     def _send_waiting(self, line: Line) -> None:
         while self.waiting:
@@ -260,6 +278,7 @@ class _OfLoop:
         try:
             yield
         finally:
+            self._over = True
             for line in [*self.lines]:
                 line.end()
             while self.idle:

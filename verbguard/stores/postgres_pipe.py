@@ -22,7 +22,7 @@ from psycopg.pq import DiagnosticField as Field
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = ["Asked", "Line", "Row"]
+__all__ = ["Asked", "Line", "Row", "Values"]
 
 Row = tuple[Any, ...]
 Values = tuple[Any, ...]
@@ -31,7 +31,8 @@ _numbers = count()
 _PLACE = re.compile(r"%[bs](?:::(\w+(?:\[\])?))?")
 _INT4, _INT8, _FLOAT8 = Struct("!i"), Struct("!q"), Struct("!d")
 _ARRAY, _LENGTH = Struct("!iiiii"), Struct("!i")  # dimensions, nulls, type of the items, how many, the first's number
-_BOOL, _BYTEA, _BIGINT, _INTEGER, _TEXT, _DOUBLE, _BYTEAS = 16, 17, 20, 23, 25, 701, 1001
+_BOOL, _BYTEA, _BIGINT, _INTEGER, _DOUBLE = 16, 17, 20, 23, 701
+_BOOLS, _BYTEAS, _BIGINTS, _INTEGERS, _DOUBLES = 1000, 1001, 1016, 1007, 1022
 
 
 def _array(items: list[bytes]) -> bytes:
@@ -43,12 +44,33 @@ def _array(items: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(256)
+def _fixed(kind: str, count: int) -> Struct:
+    return Struct("!iiiii" + f"i{kind}" * count)
+
+
+def _numbers_array(kind: str, oid: int) -> Callable[[list[Any]], bytes]:
+    """Packs items of one size, without nulls."""
+    size = Struct(f"!{kind}").size
+
+    def pack(items: list[Any]) -> bytes:
+        parts = [size] * (2 * len(items))
+        parts[1::2] = items
+        return _fixed(kind, len(items)).pack(1, 0, oid, len(items), 1, *parts)
+
+    return pack
+
+
 # How the values of a statement are sent: by what stands behind their place.
 _SENT: dict[str | None, tuple[int, Callable[[Any], bytes]]] = {
     "bigint": (_BIGINT, _INT8.pack),
     "integer": (_INTEGER, _INT4.pack),
     "float8": (_DOUBLE, _FLOAT8.pack),
     "bytea[]": (_BYTEAS, _array),
+    "boolean[]": (_BOOLS, _numbers_array("?", _BOOL)),
+    "bigint[]": (_BIGINTS, _numbers_array("q", _BIGINT)),
+    "integer[]": (_INTEGERS, _numbers_array("i", _INTEGER)),
+    "float8[]": (_DOUBLES, _numbers_array("d", _DOUBLE)),
 }
 _BYTES = (_BYTEA, bytes)
 _TRUTH = (_BOOL, lambda truth: b"\x01" if truth else b"\x00")
@@ -80,12 +102,17 @@ class Statement:
 
     def row(self, result: PGresult) -> Row | None:
         """The first row of an answer."""
-        if not result.ntuples:
-            return None
+        return self._row(result, 0) if result.ntuples else None
+
+    def rows(self, result: PGresult) -> list[Row]:
+        """All rows of an answer."""
+        return [self._row(result, number) for number in range(result.ntuples)]
+
+    def _row(self, result: PGresult, number: int) -> Row:
         columns = self._columns
         if columns is None:
-            columns = self._columns = [_READ.get(result.ftype(number), bytes) for number in range(result.nfields)]
-        found = [result.get_value(0, number) for number in range(len(columns))]
+            columns = self._columns = [_READ.get(result.ftype(column), bytes) for column in range(result.nfields)]
+        found = [result.get_value(number, column) for column in range(len(columns))]
         return tuple([None if data is None else read(data) for read, data in zip(columns, found, strict=True)])
 
 
@@ -95,9 +122,12 @@ def _statement(text: str) -> Statement:
 
 
 class Asked:
-    """A statement on its way. `future` has its row, unless whoever waited for it was cancelled: then `again` has it."""
+    """A statement on its way. `future` has its row, unless whoever waited for it was cancelled: then `again` has it.
 
-    __slots__ = ("began", "error", "future", "over", "prepares", "row", "statement", "values")
+    `then` is called when it is over.
+    """
+
+    __slots__ = ("began", "error", "future", "over", "prepares", "row", "statement", "then", "values")
 
     def __init__(self, text: str, values: Values, loop: asyncio.AbstractEventLoop) -> None:
         self.statement = _statement(text)
@@ -107,16 +137,22 @@ class Asked:
         self.error: BaseException | None = None
         self.over = self.prepares = False
         self.began = 0.0
+        self.then: Callable[[], None] | None = None
+
+    def take(self, result: PGresult) -> None:
+        """The server's answer is there."""
+        self.row = self.statement.row(result)
 
     def tell(self) -> None:
         """It is over."""
         self.over = True
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.row)
+        if not self.future.done():
+            if self.error is not None:
+                self.future.set_exception(self.error)
+            else:
+                self.future.set_result(self.row)
+        if self.then is not None:
+            self.then()
 
     def fail(self, error: BaseException) -> None:
         """It is over, by an error."""
@@ -180,6 +216,10 @@ class Line:
         if self._timer is None:
             self._timer = self._loop.call_later(self._limit, self._overdue)
 
+    def waits(self, seconds: float) -> bool:
+        """Whether the server has been at what it does for longer than that."""
+        return bool(self.flight) and self._loop.time() - self.flight[0].began > seconds
+
     def _flush(self) -> None:
         if self._pg.flush():  # the server does not take all of it yet
             if not self._writing:
@@ -212,7 +252,7 @@ class Line:
     def _heard(self, result: PGresult) -> None:
         asked, status = self.flight[0], result.status
         if status == ExecStatus.TUPLES_OK:
-            asked.row = asked.statement.row(result)
+            asked.take(result)
         elif status == ExecStatus.PIPELINE_SYNC:
             self.flight.popleft().tell()
         elif status == ExecStatus.COMMAND_OK:
