@@ -32,7 +32,7 @@ class Seen:
     async def crowd(self) -> None:
         """Two jobs are done together, as they are where many ask."""
         await self.send(int)
-        while self.batches.last < 2:
+        while self.batches.load < 2:
             with self.batches._lock:
                 tasks = [asyncio.ensure_future(self.batches.later(int)) for _ in range(2)]
                 await asyncio.sleep(0)
@@ -52,6 +52,12 @@ def busy() -> None:
     threading.Event().wait(0.001)
 
 
+async def asking(seen: Seen, number: int) -> int:
+    busy()
+    found: int = await seen.batches.later(lambda: number)
+    return found
+
+
 async def test_who_is_alone_is_heard_at_once(seen: Seen) -> None:
     """Also while its loop goes on to do something else."""
     await seen.send(int)
@@ -66,14 +72,20 @@ async def test_who_is_alone_is_heard_at_once(seen: Seen) -> None:
 async def test_what_one_turn_sends_is_done_together(seen: Seen) -> None:
     """The thread is not woken by the first of many, which it would do alone."""
     await seen.crowd()
-
-    async def ask(number: int) -> int:
-        busy()
-        found: int = await seen.batches.later(lambda: number)
-        return found
-
-    assert await asyncio.gather(*map(ask, range(20))) == list(range(20))
+    assert await asyncio.gather(*(asking(seen, number) for number in range(20))) == list(range(20))
     assert seen.sizes == [20]
+
+
+async def test_a_lone_job_is_no_end_of_the_crowd(seen: Seen) -> None:
+    """What one says between the turns of many changes nothing; where only one is left it is soon heard at once."""
+    await seen.crowd()
+    await asyncio.gather(*(asking(seen, number) for number in range(20)))
+    await asking(seen, 0)
+    await asyncio.gather(*(asking(seen, number) for number in range(20)))
+    assert seen.sizes == [20, 1, 20]
+    for _ in range(5):
+        await asking(seen, 0)
+    assert seen.batches.load == 1
 
 
 def test_a_loop_that_stops_leaves_nothing_behind(seen: Seen) -> None:

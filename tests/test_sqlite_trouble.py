@@ -95,7 +95,7 @@ async def test_a_crowd_that_finds_the_file_locked(store: SqliteStore, other: sql
 async def test_where_others_write_a_claim_looks_first(store: SqliteStore, other: sqlite3.Connection) -> None:
     """What changes nothing waits for no lock of another process, however many ask."""
     await crowd(store, lambda: other.execute("UPDATE verbguard_state SET window = 31.0"))
-    assert store._batches.last == 20 and not store.crowded()
+    assert store._batches.load == 20 and not store.crowded()
     await crowd(store)
     assert store.crowded()
 

@@ -48,7 +48,7 @@ class Batches:
         self._lock = Lock()
         self._wake: SimpleQueue[bool] | None = None
         self._calling: asyncio.AbstractEventLoop | None = None  # the loop that will wake the thread when its turn is over
-        self.last = 0  # jobs of the last batch
+        self.load = 0  # jobs of the last batch, or of one before: half as many for each that came after
         self._thread: Thread | None = None
 
     def call(self, call: Any) -> Any:
@@ -80,7 +80,7 @@ class Batches:
         self._jobs.append(job)
         if self._wake is None:
             self._start()
-        if self.last > 1:
+        if self.load > 1:
             # Others of this loop will follow at once, and a thread that is woken by the first would take that one alone. One
             # name says whose call is due: each loop writes its own only, so that a call that is due cannot be overlooked.
             if self._calling is not loop:
@@ -134,7 +134,7 @@ class Batches:
         try:
             while self._jobs and len(jobs) < _MOST:
                 jobs.append(self._jobs.popleft())
-            self.last = len(jobs)
+            self.load = max(len(jobs), self.load // 2)
             try:
                 self._together(jobs)
             except Exception as error:

@@ -65,7 +65,7 @@ _SWEEPS = tuple(
 # Pages of the write-ahead log, 16 MB, from which on they are taken over into the file. Each batch changes some sixty, often the
 # same, and each taking over waits for the disk. One part of the log's index covers 4,062 pages: beyond it reads cost more.
 _PAGES = 4_000
-# Jobs of the last batch from which on claims are not looked up one by one: nearly all are new, and each look has to read again
+# Jobs of one batch from which on claims are not looked up one by one: nearly all are new, and each look has to read again
 # the pages that the last batch has changed.
 _CROWD = 8
 _ADVICE = "`verbguard store init sqlite:///{}` makes one"
@@ -171,7 +171,7 @@ class SqliteStore:
 
         Not where other processes write as well: there a claim that only is told something must not wait for their locks.
         """
-        return self._batches.last >= _CROWD and self._writer is not None and self._writer.alone
+        return self._batches.load >= _CROWD and self._writer is not None and self._writer.alone
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
