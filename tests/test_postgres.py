@@ -164,6 +164,7 @@ COMMANDS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, 3)),
     st.tuples(st.just("claims"), st.lists(st.integers(0, 2), min_size=1, max_size=4)),
     st.tuples(st.just("saves"), st.lists(st.integers(0, 4), min_size=1, max_size=4)),
+    st.tuples(st.just("starts"), st.lists(st.sampled_from(["/items", ITEM, "/items/1/parts"]), min_size=1, max_size=3)),
     st.tuples(st.just("ends"), st.lists(st.integers(0, 3), min_size=1, max_size=3)),
     st.tuples(st.just("epoch"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 10.0, 29.0])),
@@ -251,6 +252,16 @@ class Both:
         theirs = [self.stores[0].save(claim, token, ANSWER) for (claim, token), _ in runs]
         calls = [commands.save(claim, token, ANSWER) for _, (claim, token) in runs]
         assert theirs == ([kept for (kept,) in self._together(commands.saves, calls)] if calls else [])
+
+    def _starts(self, paths: list[str]) -> None:
+        commands = self.stores[1]._commands
+        touches = [[whole(path) for _ in self.stores] for path in paths]
+        for theirs, _ in touches:
+            self.stores[0].start(theirs)
+        rows = self._together(commands.starts, [commands.start(ours) for _, ours in touches])
+        for (_, ours), (run,) in zip(touches, rows, strict=True):
+            ours.run = run
+        self.touches += touches
 
     def _ends(self, which: list[int]) -> None:
         commands = self.stores[1]._commands
