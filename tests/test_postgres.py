@@ -476,6 +476,36 @@ def test_an_open_transaction_of_the_application_keeps_no_lease_waiting(store: Po
     win(store, keyed())
 
 
+@pytest.mark.parametrize("entry", ["saved", "gone", "running"])
+def test_what_an_application_has_committed_is_the_answer(store: PostgresStore, entry: str) -> None:
+    """Whatever another run has said meanwhile; for a claim by itself, and for those that come together."""
+    claims = [keyed(f"{number}") for number in range(16)]
+    with psycopg.connect(any_postgres()) as application:
+        for claim in claims:
+            token, name = win(store, claim), digest_of(claim.ident)
+            values = (name, token, claim.fingerprint, store.clock() + 100.0, store.sealer.seal(ANSWER, name))
+            application.execute(ANSWERED.format(store.answers), values)
+            if entry == "saved":
+                assert store.save(claim, token, Record(200, [], b"another's"))
+            elif entry == "gone":
+                with psycopg.connect(any_postgres()) as other:
+                    other.execute(f"DELETE FROM {store._commands.prefix}verbguard_entries WHERE ident = %b", (name,))
+    assert [_body(store.claim(claim)) for claim in claims] == [b"made"] * 16
+
+    async def together() -> list[Any]:
+        aio: Any = store.aio
+        told = await asyncio.gather(*map(aio.claim, claims))
+        await aio.aclose()
+        return told
+
+    assert [_body(each) for each in asyncio.run(together())] == [b"made"] * 16
+
+
+def _body(outcome: Outcome) -> bytes:
+    assert isinstance(outcome, Done), type(outcome)
+    return outcome.record.body
+
+
 def test_nothing_that_was_rolled_back_is_settled(store: PostgresStore) -> None:
     """Then the claim is let go."""
     token = win(store, keyed())
