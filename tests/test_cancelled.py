@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+import redis.asyncio
 from shared.files import fresh_file
+from shared.redis_server import any_redis
+from shared.redis_stores import prefix
 
 from verbguard import item
 from verbguard.asgi import GuardMiddleware
-from verbguard.awaiting import _TASKS
+from verbguard.awaiting import _UNHEARD
+from verbguard.stores.redis import AsyncRedisStore
 from verbguard.stores.sqlite import SqliteStore
 
 PATH = "/items/1"
@@ -38,7 +42,7 @@ class App:
 class Guarded:
     """An app behind its guard. `ask` gives status, replayed or not, and content."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Any) -> None:
         self.app = App()
         self.guard = GuardMiddleware(self.app, policies={"/items/{id}": item()}, store=store)
 
@@ -65,19 +69,33 @@ def store() -> Iterator[SqliteStore]:
         yield opened
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+async def any_store(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Words to SQLite are tasks; to Redis they are sent at once, and nobody need wait for them."""
+    if request.param == "sqlite":
+        with closing(SqliteStore(fresh_file())) as opened:
+            opened.health()
+            yield opened
+        return
+    async with redis.asyncio.Redis.from_url(any_redis()) as client:
+        store = AsyncRedisStore(client, prefix=prefix())
+        await store.health()
+        yield store
+
+
 async def cancelled(task: asyncio.Task[Any]) -> None:
     """As a cancel scope of anyio does it: each await is cancelled, until the task is over."""
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
     assert task.cancelled()
-    while _TASKS:
+    while _UNHEARD:
         await asyncio.sleep(0.001)
 
 
-async def test_a_run_that_is_cancelled_has_no_outcome(store: SqliteStore) -> None:
+async def test_a_run_that_is_cancelled_has_no_outcome(any_store: Any) -> None:
     """However often it is cancelled while it ends: its claim is let go, and no failure is kept as its answer."""
-    guarded = Guarded(store)
+    guarded = Guarded(any_store)
     run = asyncio.create_task(guarded.ask("POST", b"key"))
     await guarded.app.entered.wait()
     await cancelled(run)
@@ -86,9 +104,9 @@ async def test_a_run_that_is_cancelled_has_no_outcome(store: SqliteStore) -> Non
     assert await guarded.ask("POST", b"key") == (200, True, b"run 2")
 
 
-async def test_a_run_that_is_cancelled_lingers(store: SqliteStore) -> None:
+async def test_a_run_that_is_cancelled_lingers(any_store: Any) -> None:
     """However often it is cancelled: a thread of it may still write, so that nothing is replayed on its target for a window."""
-    guarded = Guarded(store)
+    guarded = Guarded(any_store)
     run = asyncio.create_task(guarded.ask("POST", b"key"))
     await guarded.app.entered.wait()
     await cancelled(run)

@@ -216,6 +216,18 @@ async def test_who_has_gone_is_not_asked_for() -> None:
     assert group.values == (list(range(alone, 5)),) and asked[-1].over
 
 
+async def test_nobody_waits_long_to_be_sent() -> None:
+    """However many ask a server that says nothing: the time that each is given begins when it is sent."""
+    sent: list[Asked] = []
+    together = Together(Form("SELECT %s::bigint[]", lambda members: ([each for (each,) in members],)), sent.append)
+    loop = asyncio.get_running_loop()
+    for number in range(1_000):
+        together.ask(Asked("SELECT %s::bigint", (number,), loop))
+    assert len(sent) < 10
+    await asyncio.sleep(0.2)
+    assert sum(len(getattr(each, "members", [each])) for each in sent) == 1_000
+
+
 async def test_who_fails_in_a_group_fails_alone(store: AsyncPostgresStore) -> None:
     """An entry that the server refuses takes nothing from the others."""
     with psycopg.connect(any_postgres(), autocommit=True) as other:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from math import inf
 from typing import Any
@@ -17,11 +17,11 @@ from shared.model import ModelStore
 from shared.sequences import PATHS, SELDOM, SEQUENCES, Clock, Pair
 
 from verbguard.errors import StoreError
-from verbguard.records import Claim, Done, Outcome, Record, Touch, Won
+from verbguard.records import Claim, Done, Outcome, Record, Touch, Won, whole
 from verbguard.stores import transitions
 from verbguard.stores.sealing import Sealer, digest_of
 from verbguard.stores.sqlite import SqliteStore
-from verbguard.stores.sqlite_rows import Work, Writing
+from verbguard.stores.sqlite_writing import Work, Writing
 
 _SEALER = Sealer()
 IDENTS = [b"k", b"l", *(f"{path} {content}".encode() for path in PATHS for content in "AB")]
@@ -65,8 +65,11 @@ class Open:
         transitions.begin_epoch(self.rows, self.clock())
 
 
-def agrees(steps: list[tuple[Any, ...]], sizes: list[int]) -> None:
-    """Steps in transactions of such sizes: a negative one ends with a statement of its own in the middle."""
+def agrees(steps: list[tuple[Any, ...]], sizes: list[int], processes: int = 1) -> None:
+    """Steps in transactions of such sizes: a negative one ends with a statement of its own in the middle.
+
+    Of several processes each makes two transactions, and then the next one.
+    """
     clock = Clock()
     inside = Open(clock)
     pair = Pair(inside, ModelStore(clock), clock)
@@ -83,20 +86,26 @@ def agrees(steps: list[tuple[Any, ...]], sizes: list[int]) -> None:
         inside.rows = rows
         pair.ask_all()
 
-    with closing(SqliteStore(fresh_file(), clock=clock)) as store:
-        store._swept = inf  # the model never forgets
+    file = fresh_file()
+    with ExitStack() as opened:
+        stores = [opened.enter_context(closing(SqliteStore(file, clock=clock))) for _ in range(processes)]
+        for store in stores:
+            store._swept = inf  # the model never forgets
         left, turn = list(steps), 0
         while left:
             size = sizes[turn % len(sizes)]
+            store = stores[turn // 2 % processes]
             turn += 1
             part, left = left[: abs(size)], left[abs(size) :]
             middle = len(part) // 2 if size < 0 else -1
             jobs = [
-                Work(IDENTS[number % len(IDENTS)], partial(step, what, number == middle)) for number, what in enumerate(part)
+                Work(IDENTS[number % len(IDENTS)], partial(step, what, number == middle), whole(PATHS[number % len(PATHS)]))
+                for number, what in enumerate(part)
             ]
             others = [Work(ident, lambda rows, now: None) for ident in IDENTS if turn % 2]
             store._transaction([*jobs, *others])
-        store._transaction([ask_all])
+        for store in stores:
+            store._transaction([ask_all])
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -111,6 +120,13 @@ def test_a_transaction_does_what_the_model_does(steps: list[tuple[Any, ...]], si
 def test_a_transaction_does_what_the_model_seldom_does(steps: list[tuple[Any, ...]], sizes: list[int]) -> None:
     """The rare meetings, one by one."""
     agrees(steps, sizes)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=SEQUENCES, sizes=st.lists(st.sampled_from([1, 2, 3, 8, -4]), min_size=1, max_size=6))
+def test_what_a_process_remembers_is_what_the_model_knows(steps: list[tuple[Any, ...]], sizes: list[int]) -> None:
+    """What a process knows from its last transaction is forgotten when another has written."""
+    agrees(steps, sizes, processes=2)
 
 
 @pytest.fixture

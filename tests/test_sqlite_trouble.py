@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from time import monotonic
 
 import pytest
 from shared.files import fresh_file
 
 from verbguard.errors import StoreError
-from verbguard.records import Claim, Done, Record, State, Won, whole
+from verbguard.records import Busy, Claim, Clash, Done, Record, State, Won, whole
 from verbguard.stores.sqlite import SqliteStore
 
 WAIT = 0.3  # seconds that the store waits for a lock
+_NUMBERS = count(1_000)
 
 
 @pytest.fixture
@@ -51,6 +53,51 @@ def test_callers_wait_together(store: SqliteStore, other: sqlite3.Connection) ->
     with ThreadPoolExecutor(12) as threads:
         waited = max(threads.map(ask, range(12)))
     assert waited < 5 * WAIT  # one by one it is twelve times that
+
+
+async def crowd(store: SqliteStore, meanwhile: Callable[[], object] = int) -> None:
+    """Many ask at once, and something happens before they are heard."""
+    await store.aio.health()  # the writer's thread is there
+    with store._batches._lock:
+        claims = [asyncio.ensure_future(store.aio.claim(asked(next(_NUMBERS)))) for number in range(20)]
+        await asyncio.sleep(0)
+        meanwhile()
+    await asyncio.gather(*claims)
+
+
+async def test_a_crowd_is_told_by_one_transaction(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks alone where many ask; each is told what it would be told otherwise."""
+    kept, running, other = asked(1), asked(2), Claim(b"key 1", b"another print")
+    won = store.claim(kept)
+    assert isinstance(won, Won) and store.save(kept, won.token, Record(201, [], b"made"))
+    assert isinstance(store.claim(running), Won)
+    await crowd(store)
+    assert store.crowded()
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "told", lambda *_: pytest.fail("it looked"))
+        outcomes = await asyncio.gather(*(store.aio.claim(claim) for claim in (kept, running, other, asked(3))))
+    done, busy, clash, new = outcomes
+    assert isinstance(done, Done) and done.record.body == b"made"
+    assert isinstance(busy, Busy) and isinstance(clash, Clash) and isinstance(new, Won)
+
+
+async def test_a_crowd_that_finds_the_file_locked(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """Who only has to be told something is told, and who would write hears that it cannot."""
+    won = store.claim(asked(1))
+    assert isinstance(won, Won) and store.save(asked(1), won.token, Record(201, [], b"made"))
+    await crowd(store)
+    other.execute("BEGIN IMMEDIATE")
+    done, failed = await asyncio.gather(*(store.aio.claim(asked(number)) for number in (1, 2)), return_exceptions=True)
+    assert isinstance(done, Done) and done.record.body == b"made"
+    assert isinstance(failed, StoreError)
+
+
+async def test_where_others_write_a_claim_looks_first(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """What changes nothing waits for no lock of another process, however many ask."""
+    await crowd(store, lambda: other.execute("UPDATE verbguard_state SET window = 31.0"))
+    assert store._batches.load == 20 and not store.crowded()
+    await crowd(store)
+    assert store.crowded()
 
 
 async def test_a_claim_that_was_not_begun_is_not_made(store: SqliteStore, other: sqlite3.Connection) -> None:
@@ -120,3 +167,14 @@ def test_what_somebody_made_of_an_answer(store: SqliteStore, other: sqlite3.Conn
     outcome = store.claim(asked(1))
     assert isinstance(outcome, Done)
     assert outcome.record.state is State.SEALED
+
+
+def test_a_look_holds_nothing(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """What a claim was told by keeps the log of the file from being taken over no longer."""
+    won = store.claim(asked(1))
+    assert isinstance(won, Won)
+    assert store.save(asked(1), won.token, Record(200, [], b""))
+    assert store.told(asked(2)) is None and isinstance(store.claim(asked(1)), Done)
+    assert len(store._readers) == 1
+    other.execute("UPDATE verbguard_state SET window = 31.0")
+    assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)

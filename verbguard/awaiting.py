@@ -1,30 +1,45 @@
-"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store a task of its own.
+"""An ASGI request whose store must be awaited: what `asgi.py` does, with each word to the store on its own way.
 
-A task, since a request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. Only a
-claim is not: when it is cancelled, the store itself lets go of what it won (see AsyncStore).
+A request may be cancelled at any moment, and what the store has begun to hear must be heard to its end. A word that is sent
+already (see Asked) needs nobody for that; any other is a task of its own. Only a claim is neither: when it is cancelled, the
+store itself lets go of what it won (see AsyncStore).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from verbguard.asgi import Message, Send, _Serving
+from verbguard.bumps import bump_together, ending
 from verbguard.loops import in_loop
 from verbguard.outages import FIRST, INSISTING, LONGEST, debts
-from verbguard.records import Claim, Outcome, Record, State, Won
+from verbguard.records import Claim, Outcome, Record, Won
 from verbguard.renewal import renewer
-from verbguard.serving import LOST, Later
+from verbguard.serving import LOST, Later, unframed
+from verbguard.stores.asked import Asked
 
 __all__ = ["PATIENCE", "Awaiting"]
 
 # Seconds for one word to the store, longer than the stores' own bounds: one that hangs must not hang the app.
 PATIENCE = 3.0
 
-_TASKS: set[asyncio.Task[Any]] = set()  # the loop itself does not hold them
+_UNHEARD: set[asyncio.Task[Any] | Asked] = set()  # what is on its way; a loop itself does not hold its tasks
+
+
+def noted(word: Asked, note: Callable[[Any, BaseException | None], Any]) -> asyncio.Future[Any]:
+    """`Asked.noted`, for which `Awaiting.quiet` waits."""
+
+    def told(value: Any, error: BaseException | None) -> Any:
+        _UNHEARD.discard(word)
+        return note(value, error)
+
+    _UNHEARD.add(word)
+    return word.noted(told)
 
 
 def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
@@ -35,8 +50,8 @@ def heard(job: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     told = loop.create_future()
     task = loop.create_task(_telling(job, told))
-    _TASKS.add(task)
-    task.add_done_callback(_TASKS.discard)
+    _UNHEARD.add(task)
+    task.add_done_callback(_UNHEARD.discard)
     return told
 
 
@@ -67,7 +82,7 @@ class Awaiting(_Serving):
         stores = (store, getattr(store, "sync", None))
         end = monotonic() + PATIENCE
         while monotonic() < end and (
-            _TASKS or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+            _UNHEARD or ending() or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
         ):
             await asyncio.sleep(0.01)
 
@@ -82,8 +97,11 @@ class Awaiting(_Serving):
 
     async def _claimed(self, claim: Claim) -> Outcome | None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            if getattr(self.store, "bounded", False):
                 outcome: Outcome = await self.store.claim(claim)
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    outcome = await self.store.claim(claim)
         except Exception as error:
             self.unasked(error)
             return None
@@ -127,16 +145,16 @@ class Awaiting(_Serving):
 
     def end_lease(self) -> None:
         token, self.lease_token = self.lease_token, 0
-        self._say_to_store(self.store.release(self.lease, token))
+        self._say_to_store(self.store.release, self.lease, token)
 
     def outdated(self) -> Later:
-        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.bump, self.touch) if self.touch is not None else None
 
     # ---- words that need no answer
 
     def renew_epoch(self) -> Later:
         epoch = getattr(self.store, "epoch", None)
-        return self._say_to_store(epoch()) if epoch is not None else None
+        return self._say_to_store(epoch) if epoch is not None else None
 
     def owe_epoch(self) -> None:
         blocking = getattr(self.store, "sync", None)
@@ -151,7 +169,7 @@ class Awaiting(_Serving):
         return self._began() if self.touch is not None and not self.token else None
 
     async def _began(self) -> None:
-        starting = heard(self._tried(self.store.start(self.touch)))
+        starting = self._say_to_store(self.store.start, self.touch)
         try:
             if not await asyncio.shield(starting):
                 self.touch = None
@@ -161,23 +179,38 @@ class Awaiting(_Serving):
             raise
 
     def end_touch(self) -> Later:
-        return self._say_to_store(self._touch_ended(self._before)) if self.touch is not None else None
+        if self.touch is None:
+            return None
+        if self._before is None:
+            return self._say_to_store(self.store.end, self.touch)
+        return self._say_to_store(self._touch_ended, self._before)
 
-    async def _touch_ended(self, before: Awaitable[Any] | None) -> None:
-        if before is not None:
-            await before
+    async def _touch_ended(self, before: Awaitable[Any]) -> None:
+        await before
         await self.store.end(self.touch)
 
     def touch_again(self) -> Later:
-        return self._say_to_store(self.store.bump(self.touch)) if self.touch is not None and not self.ended_at_once else None
+        if self.touch is None or self.ended_at_once:
+            return None
+        return bump_together(self.store, self.touch, partial(self._say_to_store, self.store.bump))
 
     def linger(self) -> Later:
-        return self._say_to_store(self.store.linger(self.touch)) if self.touch is not None else None
+        return self._say_to_store(self.store.linger, self.touch) if self.touch is not None else None
 
-    def _say_to_store(self, word: Coroutine[Any, Any, Any]) -> Later:
-        return heard(self._tried(word))
+    def _say_to_store(self, tell: Callable[..., Awaitable[Any]], *arguments: Any) -> asyncio.Future[Any]:
+        """Whether the store has heard it."""
+        try:
+            word = tell(*arguments)
+        except Exception as error:
+            word = _failed(error)
+        return noted(word, self._noted) if isinstance(word, Asked) else heard(self._tried(word))
 
-    async def _tried(self, word: Coroutine[Any, Any, Any]) -> bool:
+    def _noted(self, _: object, error: BaseException | None) -> bool:
+        if error is not None:
+            self.distrust(error)
+        return error is None
+
+    async def _tried(self, word: Awaitable[Any]) -> bool:
         try:
             async with asyncio.timeout(PATIENCE):
                 await word
@@ -199,36 +232,56 @@ class Awaiting(_Serving):
 
     def keep(self, record: Record | None) -> Later:
         self.settled_at = monotonic()
-        return heard(self._kept(record, self._before))
+        if self._before is not None:
+            return heard(self._kept_behind(self._before, record))
+        word = self._ending(record)
+        if isinstance(word, Asked):
+            return noted(word, partial(self._concluded, record))
+        return heard(self._kept(word, record))
 
-    async def _kept(self, record: Record | None, before: Awaitable[Any] | None) -> None:
-        if before is not None:
-            await before
+    async def _kept_behind(self, before: Awaitable[Any], record: Record | None) -> None:
+        await before
+        await self._kept(self._ending(record), record)
+
+    async def _kept(self, word: Awaitable[bool], record: Record | None) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                self.told(await self._ended(record))
+                try:
+                    kept = await word
+                except ValueError:
+                    assert record is not None
+                    kept = await self._ending(unframed(record))
         except Exception as error:
-            self.distrust(error)
-            blocking = getattr(self.store, "sync", None)
-            if blocking is not None:
-                debts.insist(lambda: self.end_in(blocking, record))
-            else:
-                heard(self._insisted(record))
+            self._concluded(record, False, error)
+        else:
+            self._concluded(record, kept, None)
 
-    async def _ended(self, record: Record | None) -> bool:
+    def _concluded(self, record: Record | None, kept: bool, error: BaseException | None) -> None:
+        """The store has heard of the end of this run, or has not."""
+        if error is None:
+            if record is not None and not self.in_transaction:
+                self.saved = kept
+            self.told(kept or self.in_transaction)  # what was rolled back was not lost
+            return
+        self.distrust(error)
+        blocking = getattr(self.store, "sync", None)
+        if blocking is not None:
+            debts.insist(lambda: self.end_in(blocking, record))
+        else:
+            heard(self._insisted(record))
+
+    def _ending(self, record: Record | None) -> Awaitable[bool]:
         """`end_in`, for a store that must be awaited."""
         store, claim, token = self.store, self.claimed_as, self.token
         assert claim is not None
-        if self.in_transaction:
-            await store.settle(claim, token)
-            return True
-        if record is None:
-            return bool(await store.release(claim, token))
         try:
-            self.saved = await store.save(claim, token, record)
-        except ValueError:
-            self.saved = await store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
-        return self.saved
+            if self.in_transaction:
+                return store.settle(claim, token)  # type: ignore[no-any-return]
+            if record is None:
+                return store.release(claim, token)  # type: ignore[no-any-return]
+            return store.save(claim, token, record)  # type: ignore[no-any-return]
+        except Exception as error:
+            return _failed(error)
 
     async def _insisted(self, record: Record | None) -> None:
         """Tell the store again until it hears."""
@@ -238,7 +291,7 @@ class Awaiting(_Serving):
             pause = min(pause * 1.5, LONGEST)
             with suppress(Exception):
                 async with asyncio.timeout(PATIENCE):
-                    await self._ended(record)
+                    await self._ending(record)
                 return
 
     def _end(self) -> Later:
@@ -275,6 +328,11 @@ class Awaiting(_Serving):
             await send(message)
 
         return late
+
+
+async def _failed(error: Exception) -> Any:
+    """What a store says that failed before it was asked."""
+    raise error
 
 
 async def _nothing() -> None:

@@ -15,7 +15,7 @@ from verbguard.rules import replaying
 from verbguard.spool import Spool
 from verbguard.transactions import is_open
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving"]
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LOST", "Later", "Serving", "unframed"]
 
 # Tells a client that this run outlived its lease, so that another may have run for the same key.
 LOST = (b"idempotency-status", b"lease-lost")
@@ -271,7 +271,7 @@ class Serving(Exchange):
         try:
             self.saved = store.save(claim, token, record)
         except ValueError:
-            self.saved = store.save(claim, token, Record(record.status, [], b"", State.BROKEN))
+            self.saved = store.save(claim, token, unframed(record))
         return self.saved
 
     def told(self, kept: bool) -> None:
@@ -341,3 +341,8 @@ class Serving(Exchange):
     def unauthorised(self) -> Response | None:
         """The application's own `authorize` failed, so that nobody knows whether the answer may be told."""
         return self.guard.fault(self.request.method)
+
+
+def unframed(record: Record) -> Record:
+    """What is kept of an answer whose field lines cannot be."""
+    return Record(record.status, [], b"", State.BROKEN)

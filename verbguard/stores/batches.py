@@ -23,26 +23,16 @@ class NotBegun(StoreError):
 
 
 class _Job:
-    """One job and what came of it."""
+    """One job and what came of it. With `future` somebody on an event loop waits for it, otherwise a thread."""
 
-    __slots__ = ("call", "done", "error", "future", "loop", "result")
+    __slots__ = ("call", "done", "error", "future", "result")
 
-    def __init__(self, call: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, call: Any, future: asyncio.Future[Any] | None = None) -> None:
         self.call = call
-        self.loop = loop
-        self.future: asyncio.Future[Any] | None = None if loop is None else loop.create_future()
+        self.future = future
         self.done = False
         self.result: Any = _NOT_YET
         self.error: BaseException | None = None
-
-    def tell(self) -> None:
-        """On the loop: whoever waits gets the result, unless it has gone away."""
-        assert self.future is not None
-        if not self.future.done():
-            if self.error is None:
-                self.future.set_result(self.result)
-            else:
-                self.future.set_exception(self.error)
 
 
 class Batches:
@@ -57,7 +47,8 @@ class Batches:
         self._jobs: deque[_Job] = deque()
         self._lock = Lock()
         self._wake: SimpleQueue[bool] | None = None
-        self._called = False  # whether the thread will look again before it sleeps
+        self._calling: asyncio.AbstractEventLoop | None = None  # the loop that will wake the thread when its turn is over
+        self.load = 0  # jobs of the last batch, or of one before: half as many for each that came after
         self._thread: Thread | None = None
 
     def call(self, call: Any) -> Any:
@@ -74,24 +65,36 @@ class Batches:
 
     async def later(self, call: Any, undo: Callable[[Any], Any] | None = None) -> Any:
         """Do one job on another thread. `undo` makes a job of the result of one whose caller was cancelled."""
-        job = _Job(call, asyncio.get_running_loop())
-        self._send(job)
-        assert job.future is not None
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        job = _Job(call, future)
+        self._send(job, loop)
         try:
-            return await job.future
+            return await future
         except asyncio.CancelledError:
             if undo is not None:
                 self._withdraw(job, undo)
             raise
 
-    def _send(self, job: _Job) -> None:
+    def _send(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
         self._jobs.append(job)
         if self._wake is None:
             self._start()
-        if not self._called:
-            assert self._wake is not None
-            self._called = True
-            self._wake.put(True)
+        if self.load > 1:
+            # Others of this loop will follow at once, and a thread that is woken by the first would take that one alone. One
+            # name says whose call is due: each loop writes its own only, so that a call that is due cannot be overlooked.
+            if self._calling is not loop:
+                self._calling = loop
+                loop.call_soon(self._call)
+        else:
+            self._call()
+
+    def _call(self) -> None:
+        """Wake the thread, if there is anything to do."""
+        self._calling = None
+        wake = self._wake
+        if wake is not None and self._jobs:
+            wake.put(True)
 
     def _withdraw(self, job: _Job, undo: Callable[[Any], Any]) -> None:
         """Nobody waits for this job any more: it is not begun, or undone by one that comes after it."""
@@ -102,15 +105,15 @@ class Batches:
             if job.error is None and job.result is not _NOT_YET and job.result is not None:
                 undo(job.result)(*arguments)
 
-        self._send(_Job(undone))
+        self._send(_Job(undone), asyncio.get_running_loop())
 
     def close(self) -> None:
-        """End the thread, if there is one."""
+        """End the thread, if there is one, when it has done what was sent to it."""
         wake, self._wake = self._wake, None
         if wake is not None and self._thread is not None:
+            wake.put(True)
             wake.put(False)
             self._thread.join()
-            self._called = False
 
     def _start(self) -> None:
         with self._lock:
@@ -122,7 +125,6 @@ class Batches:
 
     def _work(self, wake: SimpleQueue[bool]) -> None:
         while wake.get():
-            self._called = False
             while self._jobs:
                 with self._lock:
                     self._batch()
@@ -132,6 +134,7 @@ class Batches:
         try:
             while self._jobs and len(jobs) < _MOST:
                 jobs.append(self._jobs.popleft())
+            self.load = max(len(jobs), self.load // 2)
             try:
                 self._together(jobs)
             except Exception as error:
@@ -164,8 +167,8 @@ class Batches:
         """One call into each loop, whatever the number of its jobs."""
         waiting: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         for job in jobs:
-            if job.loop is not None:
-                waiting.setdefault(job.loop, []).append(job)
+            if job.future is not None:
+                waiting.setdefault(job.future.get_loop(), []).append(job)
             job.done = True
         for loop, theirs in waiting.items():
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
@@ -177,5 +180,12 @@ def _nothing(*_: Any) -> None:
 
 
 def _tell_all(jobs: Sequence[_Job]) -> None:
+    """On their loop: whoever waits gets the result, unless it has gone away."""
     for job in jobs:
-        job.tell()
+        future = job.future
+        if future is None or future.done():
+            continue
+        if job.error is None:
+            future.set_result(job.result)
+        else:
+            future.set_exception(job.error)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -24,11 +26,12 @@ from redis.retry import Retry
 
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
-from verbguard.stores import hidden
+from verbguard.stores import BOUND, hidden
 from verbguard.stores.freshness import heard
 from verbguard.stores.redis_commands import Call, Commands
+from verbguard.stores.redis_line import evalsha, failed
 from verbguard.stores.redis_operations import RedisOperations
-from verbguard.stores.redis_pipe import Pipe, evalsha, failed, unheard
+from verbguard.stores.redis_pipe import Pipe, pipe_over, unheard
 from verbguard.stores.threads import Threaded
 
 __all__ = ["AsyncRedisStore", "RedisStore"]
@@ -182,6 +185,7 @@ class AsyncRedisStore:
         self._given = False
         self._make = make
         self._timeout = timeout
+        self.bounded = timeout <= BOUND
         self._commands = Commands(prefix, keys)
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that asked last, and what it has
         self._pipe: Pipe | None = None
@@ -190,65 +194,64 @@ class AsyncRedisStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it won meanwhile is let go before it ends."""
-        return await self._claimed(claim) or heard(await self._claimed(claim))
-
-    async def _claimed(self, claim: Claim) -> Outcome | None:
-        call = self._commands.claim(claim)
+        call, read = self._commands.claim(claim), partial(self._commands.outcome, claim)
         try:
-            return self._commands.outcome(claim, await self._run(call))
+            outcome: Outcome | None = await self._ask(call, read)
+            if outcome is None:
+                call = self._commands.claim(claim)
+                outcome = await self._ask(call, read)
         except asyncio.CancelledError:
             # a task of its own: a cancel scope cancels each await anew
-            leaving = asyncio.get_running_loop().create_task(self._withdraw(claim, call))
+            leaving = asyncio.get_running_loop().create_task(self._withdraw(claim, call, read))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             await asyncio.shield(leaving)
             raise
+        return outcome or heard(None)
 
-    async def _withdraw(self, claim: Claim, call: Call) -> None:
+    async def _withdraw(self, claim: Claim, call: Call, read: Callable[[Any], Any]) -> None:
         """Ask once more, which tells what the first time gave, and release it."""
-        try:
-            outcome = self._commands.outcome(claim, await self._run(call))
+        with suppress(StoreError):  # the lease ends by itself
+            outcome = await self._ask(call, read)
             if isinstance(outcome, Won):
                 await self.release(claim, outcome.token)
-        except StoreError:
-            pass  # the lease ends by itself
 
-    async def save(self, claim: Claim, token: int, record: Record) -> bool:
+    def save(self, claim: Claim, token: int, record: Record) -> Awaitable[bool]:
         """See Store.save."""
-        return await self._tell(self._commands.save(claim, token, record)) == 1
+        return self._ask(self._commands.save(claim, token, record), self._commands.agrees)
 
-    async def release(self, claim: Claim, token: int) -> bool:
+    def release(self, claim: Claim, token: int) -> Awaitable[bool]:
         """See Store.release."""
-        return await self._tell(self._commands.release(claim, token)) == 1
+        return self._ask(self._commands.release(claim, token), self._commands.agrees)
 
-    async def renew(self, claim: Claim, token: int) -> bool:
+    def renew(self, claim: Claim, token: int) -> Awaitable[bool]:
         """See Store.renew."""
-        return await self._tell(self._commands.renew(claim, token)) == 1
+        return self._ask(self._commands.renew(claim, token), self._commands.agrees)
 
-    async def start(self, touch: Touch) -> None:
+    def start(self, touch: Touch) -> Awaitable[None]:
         """See Store.start."""
-        touch.run = await self._tell(self._commands.start(touch))
+        return self._ask(self._commands.start(touch), partial(self._commands.started, touch))
 
-    async def end(self, touch: Touch) -> None:
+    def end(self, touch: Touch) -> Awaitable[Any]:
         """See Store.end."""
-        await self._tell(self._commands.end(touch))
+        return self._ask(self._commands.end(touch), self._commands.answer)
 
-    async def bump(self, touch: Touch) -> None:
+    def bump(self, touch: Touch) -> Awaitable[Any]:
         """See Store.bump."""
-        await self._tell(self._commands.bump(touch))
+        return self._ask(self._commands.bump(touch), self._commands.answer)
 
-    async def linger(self, touch: Touch) -> None:
+    def linger(self, touch: Touch) -> Awaitable[Any]:
         """See Store.linger."""
-        await self._tell(self._commands.linger(touch))
+        return self._ask(self._commands.linger(touch), self._commands.answer)
 
-    async def epoch(self) -> None:
+    def epoch(self) -> Awaitable[Any]:
         """See Store.epoch."""
-        await self._tell(self._commands.epoch())
+        return self._ask(self._commands.epoch(), self._commands.answer)
 
     async def health(self) -> float:
         """See Store.health."""
         began = perf_counter()
-        await self._run(self._commands.health())
+        await self._ask(self._commands.health(), self._commands.healthy)
         return perf_counter() - began
 
     async def aclose(self) -> None:
@@ -257,22 +260,27 @@ class AsyncRedisStore:
         if ending is not None:
             await ending.aclose()
 
-    async def _tell(self, call: Call) -> int:
-        return self._commands.answer(await self._run(call))
+    def _ask(self, call: Call, read: Callable[[Any], Any]) -> Awaitable[Any]:
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # what is returned is run by one later
+            here = False
+        if here and (pipe := self._pipe) is not None:
+            return pipe.ask(call, read)
+        return self._ask_here(call, read)
 
-    async def _run(self, call: Call) -> Any:
+    async def _ask_here(self, call: Call, read: Callable[[Any], Any]) -> Any:
+        """Ask on an event loop that has not asked before, or not last."""
         loop = asyncio.get_running_loop()
-        pipe = self._pipe
-        if pipe is None or loop is not self._loop:
-            pipe = self._pipes.get(loop) or await self._open(loop)
-            self._loop, self._pipe = loop, pipe
-        return await pipe.run(call)
+        pipe = self._pipes.get(loop) or await self._open(loop)
+        self._loop, self._pipe = loop, pipe
+        return await pipe.ask(call, read)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> Pipe:
         """The pipe of an event loop that has none. Nothing here gives way to another coroutine."""
         if self._given and self._loop is not None:
             raise StoreError("Redis: the client is another event loop's; make one for each, or open the store by its URL")
-        pipe = self._pipes[loop] = Pipe(self._make(), self._timeout)
+        pipe = self._pipes[loop] = pipe_over(self._make(), self._timeout)
         if not self._given:
             self._endings[loop] = ending = self._until_the_end(loop, pipe)
             await anext(ending)
@@ -286,6 +294,7 @@ class AsyncRedisStore:
             self._pipes.pop(loop, None)
             if self._loop is loop:
                 self._loop = self._pipe = None
+            pipe.close()
             await pipe.client.aclose()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -24,6 +25,7 @@ Call = tuple[Script, Arguments]  # a script, and what follows its digest in EVAL
 
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/-]+")  # no brace, which would end the hash tag; nothing that SCAN takes for a pattern
 _NAME = 32  # bytes of a digest
+_REMEMBERED = 1_024  # sets of paths whose keys are put together once
 
 
 class Commands:
@@ -40,6 +42,7 @@ class Commands:
         self.sealer = Sealer(keys)
         self.fresh = Freshness()
         self.seen = 0
+        self._aged: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bytes, ...]] = {}  # what paths touch, again and again
         self.clock: Callable[[], float] | None = None  # the server's; tests move their own
 
     def now(self) -> bytes:
@@ -49,14 +52,14 @@ class Commands:
 
     def claim(self, claim: Claim) -> Call:
         """Ask for a claim. The call may be sent again: the server knows it by its nonce, and gives the same token."""
-        touched, seen = self._touched(claim.touch), self._seen(claim.touch)
+        touched, seen = self._touched(claim.touch), self._seen(claim)
         arguments = (
             os.urandom(8),
             claim.fingerprint,
             int(claim.keyless),
             int(claim.rerun),
-            _ms(claim.lease),
-            _ms(claim.keep),
+            _life(claim.lease),
+            _life(claim.keep),
             len(touched) if claim.touch is not None else -1,
             _about(claim),
             b"" if self.clock is not None or (latest := self.fresh.until()) is None else _ms(latest),
@@ -78,14 +81,14 @@ class Commands:
     def save(self, claim: Claim, token: int, record: Record) -> Call:
         # bound to the digest and not to the ident, which an operator who completes an entry does not know
         data = self.sealer.seal(record, digest_of(claim.ident))
-        return self._over(scripts.SAVE, claim, token, _ms(claim.keep), int(claim.keyless), data, record.status)
+        return self._over(scripts.SAVE, claim, token, _life(claim.keep), int(claim.keyless), data, record.status)
 
     def release(self, claim: Claim, token: int) -> Call:
         return self._over(scripts.RELEASE, claim, token)
 
     def renew(self, claim: Claim, token: int) -> Call:
         touched = self._touched(claim.touch)
-        arguments = (token, len(touched), _ms(claim.lease), _ms(claim.keep))
+        arguments = (token, len(touched), _life(claim.lease), _life(claim.keep))
         return self._call(scripts.RENEW, [self._entry(claim), *touched], arguments)
 
     def _over(self, script: Script, claim: Claim, token: int, *more: bytes | int) -> Call:
@@ -93,7 +96,7 @@ class Commands:
         touch = claim.touch
         touched = self._touched(touch, named=True)
         count = -1 if touch is None else len(touched)
-        return self._call(script, [self._entry(claim), *touched, *self._seen(touch)], (token, count, *more))
+        return self._call(script, [self._entry(claim), *touched, *self._seen(claim)], (token, count, *more))
 
     # ---- generations
 
@@ -158,6 +161,17 @@ class Commands:
         """The one number that most scripts answer."""
         return self._known(reply)
 
+    def agrees(self, reply: Any) -> bool:
+        """The answer of a script that says whether a claim was still held."""
+        return self._known(reply) == 1
+
+    def started(self, touch: Touch, reply: Any) -> None:
+        """A run without a claim has begun, under the name that the server gave it."""
+        touch.run = self._known(reply)
+
+    def healthy(self, reply: Any) -> None:
+        """Any answer will do."""
+
     def _known(self, reply: Any) -> int:
         last: int = reply[0]
         if last > self.seen:
@@ -171,20 +185,28 @@ class Commands:
     def _entry(self, claim: Claim) -> bytes:
         return self.entries + digest_of(claim.ident)
 
-    def _touched(self, touch: Touch | None, named: bool = False) -> list[bytes]:
+    def _touched(self, touch: Touch | None, named: bool = False) -> Sequence[bytes]:
         """The generations that a touch ages, each once; those that its answer names come last."""
         if touch is None:
-            return []
-        names = [*map(own, touch.marks), *map(below, touch.sweeps)]
-        for chain in (touch.named or ()) if named else ():
-            names += [*map(own, chain), below(chain[-1])]
-        return [self.generations + _bytes(name) for name in dict.fromkeys(names)]
+            return ()
+        found = self._aged.get((touch.marks, touch.sweeps))
+        if found is None:
+            found = self._keys((*map(own, touch.marks), *map(below, touch.sweeps)))
+            if len(self._aged) > _REMEMBERED:
+                self._aged.clear()
+            self._aged[touch.marks, touch.sweeps] = found
+        if not named or touch.named is None:
+            return found
+        others = [name for chain in touch.named for name in (*map(own, chain), below(chain[-1]))]
+        return tuple(dict.fromkeys((*found, *self._keys(others))))
 
-    def _seen(self, touch: Touch | None) -> list[bytes]:
-        """The generations that tell whether the target is as it was, its own before all."""
-        if touch is None:
-            return []
-        return [self.generations + _bytes(name) for name in (own(touch.target), *map(below, touch.above))]
+    def _seen(self, claim: Claim) -> Sequence[bytes]:
+        """The generations that tell whether the target is as it was, its own before all; nobody asks where there is a key."""
+        touch = claim.touch
+        return self._keys((own(touch.target), *map(below, touch.above))) if touch is not None and claim.keyless else ()
+
+    def _keys(self, generations: Iterable[str]) -> tuple[bytes, ...]:
+        return tuple(dict.fromkeys([self.generations + _bytes(name) for name in generations]))
 
 
 _PARTS = Struct("<HHH")  # bytes of the method, the principal and the key's digest; they follow, and the path
@@ -208,6 +230,9 @@ def _told(about: bytes) -> dict[str, Any]:
 
 def _ms(seconds: float) -> bytes:
     return b"%d" % round(seconds * 1000)
+
+
+_life = lru_cache(64)(_ms)  # policies have few
 
 
 def _bytes(text: str) -> bytes:

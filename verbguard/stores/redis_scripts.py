@@ -102,10 +102,16 @@ end
 _GENERATIONS = """
 local function age(key, event, run, believed, over)
   if over then call('ZREM', key, over) end
-  call('ZREMRANGEBYSCORE', key, 0, now)
-  local highest = call('ZRANGE', key, -1, -1, 'WITHSCORES')
+  -- what is left of runs that never ended is looked for now and then
+  if event % 16 == 0 then call('ZREMRANGEBYSCORE', key, 0, now) end
   -- a run that was seen to overlap may last a window, and its record another
-  local forgotten = math.max(now + 2 * window, tonumber(highest[2]) or 0, believed or 0)
+  local needed = math.max(now + 2 * window, believed or 0)
+  local known = call('ZSCORE', key, 'u')
+  if known and -known >= needed then
+    if run then call('ZADD', key, -event, 'e', believed, run) else call('ZADD', key, -event, 'e') end
+    return
+  end
+  local forgotten = needed + window / 2 -- the next ones need not move it
   if run then
     call('ZADD', key, -event, 'e', -forgotten, 'u', believed, run)
   else
@@ -142,19 +148,26 @@ end
 """
 
 # KEYS: meta, the entry, what is touched, what is seen. `touched` counts the former, and is -1 where there is no touch.
-_CLAIM = f"""
-local nonce, fingerprint, keyless, rerun = ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
-local lease, keep, touched = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local first = 3 + touched
-
+# What most retries are answered comes before the functions, whose making takes longer than that.
+_HELD = f"""
+local fingerprint, keyless = ARGV[4], ARGV[5] == '1'
 local entry = KEYS[2]
 local held = call('HMGET', entry, 'token', 'fingerprint', 'until', 'view', 'nonce', 'data')
 local token, till = held[1], tonumber(held[3])
+local function done()
+  if held[2] == fingerprint then return {{last, {DONE}, held[6]}} end
+  return {{last, {CLASH}}}
+end
+if held[6] and not keyless and till > now then return done() end
+"""
+
+_CLAIM = f"""
+local nonce, rerun = ARGV[3], ARGV[6] == '1'
+local lease, keep, touched = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local first = 3 + touched
+
 if held[6] then
-  if (not keyless or (touched >= 0 and held[4] == view(first))) and till > now then
-    if held[2] == fingerprint then return {{last, {DONE}, held[6]}} end
-    return {{last, {CLASH}}}
-  end
+  if keyless and touched >= 0 and held[4] == view(first) and till > now then return done() end
 elseif token and till + keep > now then
   if held[2] ~= fingerprint then return {{last, {CLASH}}} end
   if till > now then
@@ -321,7 +334,7 @@ return rows
 
 _ALL = (_TIME, _META, _GENERATIONS)
 
-CLAIM = Script("claim", *_ALL, _CLAIM)
+CLAIM = Script("claim", _TIME, _META, _HELD, _GENERATIONS, _CLAIM)
 SAVE = Script("save", *_ALL, _END_RUN, _SAVE)
 RELEASE = Script("release", *_ALL, _END_RUN, _RELEASE)
 RENEW = Script("renew", *_ALL, _RENEW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from secrets import token_bytes
 from struct import Struct
@@ -18,6 +19,7 @@ _VERSION = 2  # what `Record.pack` makes begins with 1
 _SIZES = (16, 24, 32)
 
 
+@lru_cache(1_024)  # a run asks for it at its start and at its end
 def digest_of(ident: bytes) -> bytes:
     """The name under which a shared store keeps what belongs to an ident: no key of a client can be read in it."""
     return sha256(ident).digest()

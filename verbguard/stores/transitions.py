@@ -286,7 +286,7 @@ def _age(
     named: Iterable[tuple[str, ...]] = (),
 ) -> None:
     """Give all that a touch names a new event; `run` may write there from now on, `over` no longer."""
-    forgotten = now + 2 * epoch.window  # a run that was seen to overlap may last a window, and its record another
+    needed = max(now + 2 * epoch.window, until)  # a run that was seen to overlap may last a window, and its record another
     names = dict.fromkeys(_names(touch))
     others = dict.fromkeys(name for chain in named for name in (*map(own, chain), below(chain[-1])))
     for name in sorted({*names, *others}):
@@ -294,7 +294,10 @@ def _age(
         runs = {} if known is None else {each: when for each, when in known.runs.items() if when > now and each != over}
         if run and name in names:
             runs[run] = until
-        rows.age(name, Generation(event, runs, max([forgotten, *runs.values()])))
+        forgotten = 0.0 if known is None else known.until
+        if forgotten < needed:
+            forgotten = needed + epoch.window / 2  # the next ones need not move it
+        rows.age(name, Generation(event, runs, forgotten))
 
 
 def _names(touch: Touch) -> Iterator[str]:

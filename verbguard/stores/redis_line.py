@@ -1,0 +1,165 @@
+"""One connection to Redis for many coroutines: a command is sent when it is asked for, behind those that are on their way.
+
+The client library makes the connection: it finds the server, encrypts, authenticates. Then its stream is ours: the library
+sends and reads for one caller at a time, and waits anew for each, at half the price of the round trip itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from verbguard.errors import StoreError
+from verbguard.stores.asked import Asked
+from verbguard.stores.redis_commands import Call
+
+parser: Any
+try:
+    import hiredis as parser
+except ImportError:  # redis-py works without
+    parser = None
+
+__all__ = ["CLOSED", "Line", "evalsha", "failed", "line_over"]
+
+CLOSED = "the server closed the connection"
+
+_NOT_ALL = object()  # what the parser says to the beginning of an answer
+
+
+def evalsha(call: Call, *, source: bool = False) -> tuple[Any, ...]:
+    """The command that runs a script: by its digest, or by its source, after which the digest will do."""
+    script, arguments = call
+    return ("EVAL", script.source, *arguments) if source else ("EVALSHA", script.sha, *arguments)
+
+
+def failed(error: BaseException) -> StoreError:
+    """What went wrong with a client, as what a store raises."""
+    raised = StoreError(f"Redis: {str(error) or type(error).__name__}")
+    raised.__cause__ = error
+    return raised
+
+
+class Line(asyncio.Protocol):
+    """`ended` hears when it can be used no more, with what was on its way and why: None says that the server closed it.
+
+    Nobody waits for the server longer than `limit` seconds: a connection that has been silent for so long is given up, with
+    all that is on its way.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        transport: asyncio.Transport,
+        limit: float,
+        ended: Callable[[Line, list[Asked], BaseException | None], None],
+    ) -> None:
+        self.connection = connection
+        self.flight: deque[Asked] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._limit = limit
+        self._ended = ended
+        self._reader = parser.Reader(notEnoughData=_NOT_ALL, replyError=ResponseError)
+        self._pack = parser.pack_command
+        self._behind: list[bytes] = []  # what goes out together when the loop has run through
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport = transport
+        self._before: Any = transport.get_protocol()
+        self._over = False
+        transport.set_protocol(self)
+
+    def ask(self, call: Call, read: Callable[[Any], Any]) -> Asked:
+        """Send a script, whose answer may be StoreError."""
+        asked = Asked(call, read, self._loop)
+        self.send(asked)
+        return asked
+
+    def send(self, asked: Asked, *, source: bool = False) -> None:
+        """Send it, behind what is on its way."""
+        if self._over:
+            asked.fail(failed(ConnectionError(CLOSED)))
+            return
+        command = self._pack(evalsha(asked.question, source=source))
+        if not self.flight:
+            self._transport.write(command)
+        else:  # the server is at work: what is asked until the loop has run through is one message
+            if not self._behind:
+                self._loop.call_soon(self._flush)
+            self._behind.append(command)
+        self.flight.append(asked)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limit, self._overdue)
+
+    def _flush(self) -> None:
+        behind, self._behind = self._behind, []
+        if not self._over:
+            self._transport.write(b"".join(behind))
+
+    def data_received(self, data: bytes) -> None:
+        """The server has answered."""
+        reader, flight = self._reader, self.flight
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _NOT_ALL:
+                kind = type(reply)
+                if kind is parser.PushNotification:  # news of the server, which nobody here has asked for
+                    continue
+                asked = flight.popleft()
+                if kind is ResponseError:
+                    self._refused(asked, reply)
+                else:
+                    asked.tell(reply)
+        except Exception as error:
+            self.end(error)
+
+    def _refused(self, asked: Asked, reply: Exception) -> None:
+        said = str(reply)
+        if said.startswith("NOSCRIPT"):  # the server was restarted, or another has taken over
+            self.send(asked, source=True)
+        elif said.startswith("READONLY") and not asked.again:  # another is the master now
+            self.flight.appendleft(asked)
+            self.end(None)
+        else:
+            asked.fail(failed(reply))
+
+    def _overdue(self) -> None:
+        self._timer = None
+        if not self.flight:
+            return
+        left = self.flight[0].began + self._limit - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._overdue)
+        else:
+            self.end(TimeoutError(f"the server has said nothing for {self._limit:g} s"))
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """The connection is closed, by us or by the server."""
+        self._before.connection_lost(error)  # for whoever waits until the library's stream is closed
+        self.end(None)
+
+    def end(self, error: BaseException | None) -> None:
+        """Close the connection."""
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.abort()
+        flight = list(self.flight)
+        self.flight.clear()
+        self._ended(self, flight, error)
+
+
+def line_over(
+    connection: Any,
+    limit: float,
+    ended: Callable[[Line, list[Asked], BaseException | None], None],
+) -> Line | None:
+    """The line over a connection of redis-py's, or valkey-py's; None where it is not over a stream of asyncio's."""
+    transport: Any = getattr(getattr(connection, "_writer", None), "transport", None)
+    if parser is None or not hasattr(transport, "set_protocol"):
+        return None
+    return Line(connection, transport, limit, ended)
