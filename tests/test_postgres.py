@@ -164,6 +164,7 @@ COMMANDS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, 3)),
     st.tuples(st.just("claims"), st.lists(st.integers(0, 2), min_size=1, max_size=4)),
     st.tuples(st.just("saves"), st.lists(st.integers(0, 4), min_size=1, max_size=4)),
+    st.tuples(st.just("starts"), st.lists(st.sampled_from(["/items", ITEM, "/items/1/parts"]), min_size=1, max_size=3)),
     st.tuples(st.just("ends"), st.lists(st.integers(0, 3), min_size=1, max_size=3)),
     st.tuples(st.just("epoch"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 10.0, 29.0])),
@@ -251,6 +252,16 @@ class Both:
         theirs = [self.stores[0].save(claim, token, ANSWER) for (claim, token), _ in runs]
         calls = [commands.save(claim, token, ANSWER) for _, (claim, token) in runs]
         assert theirs == ([kept for (kept,) in self._together(commands.saves, calls)] if calls else [])
+
+    def _starts(self, paths: list[str]) -> None:
+        commands = self.stores[1]._commands
+        touches = [[whole(path) for _ in self.stores] for path in paths]
+        for theirs, _ in touches:
+            self.stores[0].start(theirs)
+        rows = self._together(commands.starts, [commands.start(ours) for _, ours in touches])
+        for (_, ours), (run,) in zip(touches, rows, strict=True):
+            ours.run = run
+        self.touches += touches
 
     def _ends(self, which: list[int]) -> None:
         commands = self.stores[1]._commands
@@ -463,6 +474,36 @@ def test_an_open_transaction_of_the_application_keeps_no_lease_waiting(store: Po
     assert type(store.claim(keyed())) is Done
     assert store.evict(name, "an operator")
     win(store, keyed())
+
+
+@pytest.mark.parametrize("entry", ["saved", "gone", "running"])
+def test_what_an_application_has_committed_is_the_answer(store: PostgresStore, entry: str) -> None:
+    """Whatever another run has said meanwhile; for a claim by itself, and for those that come together."""
+    claims = [keyed(f"{number}") for number in range(16)]
+    with psycopg.connect(any_postgres()) as application:
+        for claim in claims:
+            token, name = win(store, claim), digest_of(claim.ident)
+            values = (name, token, claim.fingerprint, store.clock() + 100.0, store.sealer.seal(ANSWER, name))
+            application.execute(ANSWERED.format(store.answers), values)
+            if entry == "saved":
+                assert store.save(claim, token, Record(200, [], b"another's"))
+            elif entry == "gone":
+                with psycopg.connect(any_postgres()) as other:
+                    other.execute(f"DELETE FROM {store._commands.prefix}verbguard_entries WHERE ident = %b", (name,))
+    assert [_body(store.claim(claim)) for claim in claims] == [b"made"] * 16
+
+    async def together() -> list[Any]:
+        aio: Any = store.aio
+        told = await asyncio.gather(*map(aio.claim, claims))
+        await aio.aclose()
+        return told
+
+    assert [_body(each) for each in asyncio.run(together())] == [b"made"] * 16
+
+
+def _body(outcome: Outcome) -> bytes:
+    assert isinstance(outcome, Done), type(outcome)
+    return outcome.record.body
 
 
 def test_nothing_that_was_rolled_back_is_settled(store: PostgresStore) -> None:

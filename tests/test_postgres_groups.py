@@ -70,17 +70,25 @@ async def test_many_are_few_statements(store: AsyncPostgresStore, sent: list[str
     assert sent == ["claim", "save"]
 
 
-async def test_touches_end_together(store: AsyncPostgresStore, sent: list[str]) -> None:
+async def test_touches_start_and_end_together(store: AsyncPostgresStore, sent: list[str]) -> None:
     """A PUT that ran while they did is not kept, and the next one is."""
     touches = [whole("/items/1") for _ in range(30)]
     await asyncio.gather(*map(store.start, touches))
+    assert "starts" in sent and len({touch.run for touch in touches}) == 30
     put = Claim(b"put", b"print", whole("/items/1"), True, True, 10.0, 30.0)
     first = await store.claim(put)
     assert isinstance(first, Won)
     del sent[:]
-    await asyncio.gather(*map(store.end, touches))
+    await asyncio.gather(*map(store.end, touches[:-1]))
     assert "ends" in sent and len(sent) < 10
     await store.save(put, first.token, ANSWER)
+    first = await store.claim(put)  # one of them is left, and nothing has happened since
+    assert isinstance(first, Won)
+    await store.save(put, first.token, ANSWER)
+    first = await store.claim(put)
+    assert isinstance(first, Won)
+    await store.save(put, first.token, ANSWER)
+    await store.end(touches[-1])
     second = await store.claim(put)
     assert isinstance(second, Won)
     await store.save(put, second.token, ANSWER)
@@ -206,6 +214,18 @@ async def test_who_has_gone_is_not_asked_for() -> None:
     sent[0].tell()
     (group,) = sent[alone:]
     assert group.values == (list(range(alone, 5)),) and asked[-1].over
+
+
+async def test_nobody_waits_long_to_be_sent() -> None:
+    """However many ask a server that says nothing: the time that each is given begins when it is sent."""
+    sent: list[Asked] = []
+    together = Together(Form("SELECT %s::bigint[]", lambda members: ([each for (each,) in members],)), sent.append)
+    loop = asyncio.get_running_loop()
+    for number in range(1_000):
+        together.ask(Asked("SELECT %s::bigint", (number,), loop))
+    assert len(sent) < 10
+    await asyncio.sleep(0.2)
+    assert sum(len(getattr(each, "members", [each])) for each in sent) == 1_000
 
 
 async def test_who_fails_in_a_group_fails_alone(store: AsyncPostgresStore) -> None:

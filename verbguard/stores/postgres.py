@@ -239,7 +239,7 @@ class AsyncPostgresStore:
 
     async def start(self, touch: Touch) -> None:
         """See Store.start."""
-        touch.run = (await self._row(self._commands.start(touch)))[0]
+        touch.run = (await self._row(self._commands.start(touch), form=self._commands.starts))[0]
 
     async def end(self, touch: Touch) -> None:
         """See Store.end."""

@@ -48,6 +48,7 @@ class Commands:
         )
         self.claims = Form(f"SELECT NULL::bytea, told FROM {functions}claims({_CLAIMS}) AS told", _claims)
         self.saves = Form(f"SELECT * FROM {functions}saves({_SAVES})", _saves, size=6)
+        self.starts = Form(f"SELECT * FROM {functions}starts(%s::bytea[], %s::float8, %s::float8)", _starts)
         self.ends = Form(f"SELECT * FROM {functions}ends(%s::bytea[], %s::bigint[], %s::float8)", _ends)
         self._settle = f"SELECT {functions}settle(%b, %s::bigint, %s, %s::float8, %s::bytea[], %s::bytea[], %s::float8)"
         self._release = f"SELECT {functions}release(%b, %s::bigint, %s::bytea[], %s::float8)"
@@ -168,6 +169,11 @@ def _saves(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The values of answers with keys that are kept together."""
     idents, tokens, _, keeps, names, _, datas, statuses, moments = [list(column) for column in zip(*members, strict=True)]
     return idents, tokens, keeps, [b"".join(each or ()) for each in names], datas, statuses, moments[0]
+
+
+def _starts(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The values of touches that start together."""
+    return [b"".join(names) for names, _, _ in members], UNCLAIMED, members[0][2]
 
 
 def _ends(members: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -125,6 +125,19 @@ BEGIN
     ON CONFLICT (name, stripe) DO UPDATE SET [begun p_now];
 END $$;
 
+-- The same for runs that begin together, but for those that are null. `p_names` are what each touches, one behind the other.
+CREATE OR REPLACE FUNCTION [v]begun(p_runs bigint[], p_untils double precision[], p_names bytea[], p_now double precision)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO [p]verbguard_generations AS g (name, stripe, event, runs, until)
+    SELECT substr(names, n, 16), run % [stripes], max(run), jsonb_object_agg(run, believed),
+        max(greatest(p_now + 2 * span, believed))
+    FROM unnest(p_runs, p_untils, p_names) AS begun (run, believed, names), generate_series(1, length(names), 16) AS n,
+        [p]verbguard_epoch
+    WHERE run IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (name, stripe) DO UPDATE SET [begun p_now];
+END $$;
+
 -- Something has happened to these names, and a run is over there if it has one of them. Returns the event.
 CREATE OR REPLACE FUNCTION [v]finish(p_names bytea[], p_run bigint, p_now double precision) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -138,7 +151,7 @@ BEGIN
     RETURN event_;
 END $$;
 
--- The same for runs that end together; those that are null do not. `p_names` are what each touched, one behind the other.
+-- The same for runs that end together, but for those that are null. `p_names` are what each touched, one behind the other.
 CREATE OR REPLACE FUNCTION [v]finished(p_runs bigint[], p_names bytea[], p_event bigint, p_now double precision) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -236,7 +249,9 @@ DECLARE
     held record;
     told record;
     locked boolean;
+    span_ double precision := span FROM [p]verbguard_epoch;
     numbers bigint[];
+    believed double precision[];
 BEGIN
     moment := [v]now(p_at);
     FOR p_ident, p_fingerprint, p_rerun, p_lease, p_keep, p_principal, p_key, p_method, p_path, p_by, p_new IN
@@ -248,15 +263,10 @@ BEGIN
     LOOP
         [take]
         numbers := array_append(numbers, number);
+        believed := array_append(believed, moment + p_lease + span_);
         RETURN NEXT;
     END LOOP;
-    INSERT INTO [p]verbguard_generations AS g (name, stripe, event, runs, until)
-    SELECT substr(names, n, 16), run % [stripes], max(run), jsonb_object_agg(run, moment + lease + span),
-        moment + max(span + greatest(span, lease))
-    FROM unnest(numbers, p_leases, p_names) AS won (run, lease, names), generate_series(1, length(names), 16) AS n,
-        [p]verbguard_epoch
-    WHERE run IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (name, stripe) DO UPDATE SET [begun moment];
+    PERFORM [v]begun(numbers, believed, p_names, moment);
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]save(
@@ -406,6 +416,16 @@ CREATE OR REPLACE FUNCTION [v]end(p_names bytea[], p_run bigint, p_at double pre
 LANGUAGE plpgsql AS $$
 BEGIN
     RETURN [v]finish(p_names, p_run, [v]now(p_at));
+END $$;
+
+CREATE OR REPLACE FUNCTION [v]starts(p_names bytea[], p_unclaimed double precision, p_at double precision)
+RETURNS SETOF bigint LANGUAGE plpgsql SET lock_timeout = [patience] AS $$
+DECLARE
+    moment double precision := [v]now(p_at);
+    begun bigint[] := ARRAY(SELECT [serial] FROM unnest(p_names));
+BEGIN
+    PERFORM [v]begun(begun, array_fill(moment + p_unclaimed, ARRAY[cardinality(begun)]), p_names, moment);
+    RETURN QUERY SELECT * FROM unnest(begun);
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]ends(p_names bytea[], p_runs bigint[], p_at double precision) RETURNS SETOF bigint

@@ -93,9 +93,8 @@ class Together:
         """What is on its way waits for somebody; those who wait here need not, nor those who come later."""
         self._timer = None
         self._sent = 0
-        self._group()
-        if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._impatient)
+        while self._waiting:
+            self._group()
 
     def _next(self, answered: int = 1) -> None:
         """The server has answered: what came meanwhile is next."""
