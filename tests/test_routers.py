@@ -394,6 +394,19 @@ FLASK: list[tuple[str, Table, str]] = [
     ("a path in the middle", [("/files/<path:a>/meta", ("PUT",)), ("/files/<path:b>", ("GET",))], "/files/a/b"),
     ("a line feed at the end", [("/items", ("GET", "POST")), ("/items/<a>", ("PUT",))], "/items\n"),
     ("two slashes beside a path", [("/", ("POST",)), ("/<path:a>", ("GET",))], "//"),
+    # a method that Werkzeug redirects to a slash is not served without it, though another rule would take it
+    ("a redirect before one of two rules", [("/i/<a>", ("GET",)), ("/i/<b>", ("PUT",)), ("/i/me/", ("PUT",))], "/i/me"),
+    ("a redirect of a safe method", [("/i/<a>", ("GET",)), ("/i/<b>", ("PUT",)), ("/i/me/", ("GET",))], "/i/me"),
+    ("a redirect before one rule", [("/i/<a>", ("GET", "PUT")), ("/i/me/", ("PUT",))], "/i/me"),
+    ("a redirect before all of a rule", [("/i/<a>", ("PUT",)), ("/i/me/", ("PUT",))], "/i/me"),
+    ("a redirect by type", [("/i/<a>", ("GET", "PUT")), ("/i/<int:b>/", ("PUT",))], "/i/7"),
+    ("a redirect by another type", [("/i/<a>", ("GET", "PUT")), ("/i/<int:b>/", ("PUT",))], "/i/x"),
+    ("a redirect by text", [("/i/<a>", ("GET", "PUT")), ("/i/<b>.json/", ("PUT",))], "/i/7.json"),
+    ("a redirect of what a path takes", [("/<path:a>", ("GET", "PUT")), ("/i/<b>/", ("PUT",))], "/i/7"),
+    ("a redirect within a path", [("/<path:a>", ("GET", "PUT")), ("/i/<path:b>/", ("PUT",))], "/i/7/8"),
+    ("a redirect that comes too late", [("/i/me", ("GET", "PUT")), ("/i/<a>/", ("PUT",))], "/i/me"),
+    ("a redirect of two slashes", [("/<path:a>", ("GET", "PUT")), ("/i/<b>/", ("PUT",))], "//i/7"),
+    ("a redirect beside the same", [("/i/<a>", ("GET", "PUT")), ("/i/<b>/", ("PUT", "DELETE"))], "/i/me"),
 ]
 
 
@@ -402,6 +415,13 @@ def test_flask_cases(table: Table, path: str) -> None:
     """Overlaps, converters and slashes, each with the real url_map beside it."""
     app = flask_app(table)
     judge(WerkzeugRouter(app), lambda method: called(app, method, path), path)
+
+
+def test_what_a_redirect_leaves_of_a_flask_rule_is_one_resource() -> None:
+    """However often such a path is asked for, its plans are made once."""
+    app = flask_app([("/i/<a>", ("GET", "PUT")), ("/i/<int:b>/", ("PUT",))])
+    guard = guarding(WerkzeugRouter(app))
+    assert guard.settle(Request("GET", "/i/7")) is guard.settle(Request("GET", "/i/8"))
 
 
 def test_flask_shows_its_routes() -> None:

@@ -251,9 +251,14 @@ class Guard:
         if certain and self.router.declared_order:
             return routes
         alone = len({(shape(route.template), route.types) for route in routes}) == 1
-        if alone and not request.unsafe and "//" not in request.path:
+        if alone and not request.unsafe and "//" not in request.path and not self._redirects(request.path):
             return routes
         return self.router.matching(request)
+
+    def _redirects(self, path: str) -> bool:
+        """Whether some route may redirect this path to the one with a slash, for its own methods."""
+        assert self.map is not None
+        return any(route.redirects for route in self.map.settle(path + "/"))
 
     def _declare(self, routes: Sequence[Route]) -> None:
         """A declared kind counts for its neighbours too: an ITEM that a policy names has a parent."""

@@ -48,6 +48,7 @@ class Route:
     opaque: bool = False  # a mounted application that shows no routes
     declared: bool = False  # a policy says that it is there, behind an opaque mount or in an app that shows no routes
     guarded: bool = False  # a mounted application that has a guard of its own
+    redirects: bool = False  # the path without the slash at the end is redirected, whatever a later route would make of it
     native: str | None = None  # how the framework itself spells the template
 
     @property
@@ -141,7 +142,7 @@ class RouteMap:
     def __init__(self, routes: Sequence[Route], resource: Callable[[tuple[Route, ...], tuple[Route, ...]], Any]) -> None:
         self.routes = tuple(routes)
         self._resource = resource
-        self._junctions: dict[tuple[tuple[int, ...], tuple[int, ...]], Any] = {}
+        self._junctions: dict[tuple[tuple[Route, ...], tuple[Route, ...]], Any] = {}
         self._root: dict[Any, Any] = {}
         self._rank = {id(route): rank for rank, route in enumerate(self.routes)}
         grouped: dict[str, list[Route]] = {}
@@ -169,7 +170,9 @@ class RouteMap:
 
     def _close(self, node: dict[Any, Any], *, forked: bool) -> None:
         """Put a resource where `find` may trust it: only where no fork on the way could have led elsewhere."""
-        if _GROUP in node and not forked and len({route.types for route in node[_GROUP]}) == 1:
+        # a redirect of another type may come first, and take some of the methods; one of the same type comes last
+        slashed = [route for route in node.get("", {}).get(_GROUP, ()) if route.redirects]
+        if _GROUP in node and not forked and len({route.types for route in (*node[_GROUP], *slashed)}) == 1:
             node[_HERE] = self.junction(node[_GROUP], node[_GROUP])
         elsewhere = forked or _REST in node or _PATTERNS in node
         for key, child in list(node.items()):
@@ -180,10 +183,10 @@ class RouteMap:
 
     def junction(self, landing: Sequence[Route], reached: Sequence[Route]) -> Any:
         """The one resource for a request that lands on some of the routes that its path reaches."""
-        key = tuple(self._rank[id(route)] for route in landing), tuple(self._rank[id(route)] for route in reached)
+        key = tuple(landing), tuple(reached)
         found = self._junctions.get(key)
         if found is None:
-            found = self._junctions[key] = self._resource(tuple(landing), tuple(reached))
+            found = self._junctions[key] = self._resource(*key)
         return found
 
     def settle(self, path: str) -> list[Route]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from verbguard.http import Request
-from verbguard.routes import Route
+from verbguard.routes import Route, RouteMap
 
 __all__ = ["WerkzeugRouter", "closes_quietly", "router_of"]
 
@@ -53,6 +54,8 @@ class WerkzeugRouter:
         self._routes: dict[int, Route] = {}
         self._loose_routes: dict[int, Route | None] = {}
         self._methods: frozenset[str] = frozenset()
+        self._redirecting = _slashless(())
+        self._remnants: dict[tuple[Route, frozenset[str]], Route] = {}
 
     def routes(self) -> list[Route]:
         """A rule is one and the same Route whenever it is read: two threads may read the table at once."""
@@ -60,6 +63,7 @@ class WerkzeugRouter:
         known = self._routes
         self._routes = {id(rule): known.get(id(rule)) or self._route(rule) for rule in rules}
         self._methods = frozenset(method for rule in rules for method in rule.methods or ())
+        self._redirecting = _slashless(self._routes.values())
         for rule in rules:
             if id(rule) not in self._loose_routes:
                 self._loose_routes[id(rule)] = self._loose(rule)
@@ -74,6 +78,7 @@ class WerkzeugRouter:
             types=f"{_host(rule)} " + " ".join(str(converter.regex) for converter in rule._converters.values()),
             host=_host(rule),
             exact=not rule._converters and rule.subdomain in (None, "") and not rule.host,
+            redirects=bool(rule.strict_slashes) and rule.rule.endswith("/") and rule.rule != "/",
             native=rule.rule,
         )
 
@@ -97,24 +102,46 @@ class WerkzeugRouter:
         return len(self._app.url_map._rules)
 
     def matching(self, request: Request) -> list[Route]:
-        """Werkzeug tells one rule for one method, so it is asked for each method that the map has; the request's own first."""
+        """Werkzeug tells one rule for one method, so it is asked for each method that the map has; the request's own first.
+
+        A rule that is strict about its slash redirects only the methods that it takes, and may come before one that takes the
+        path as it is: of that one the other methods are left.
+        """
         from werkzeug.exceptions import HTTPException
+        from werkzeug.routing import RequestRedirect
 
         adapter = self._adapter(request)
         found: dict[int, Route] = {}
         covered: set[str] = set()
+        redirected: set[str] = set()
+        doubtful = self._redirectable(request.path)
         for method in (request.method, *sorted(self._methods - {request.method})):
             if method in covered:
                 continue
             try:
                 rule, _ = adapter.match(method=method, return_rule=True)
-            except HTTPException:  # no route, another method's, or a redirect, which is the app's own verdict
+            except RequestRedirect:  # the app's own verdict
+                redirected.add(method)
+                continue
+            except HTTPException:  # no route, or another method's
                 continue
             route = self._routes.get(id(rule))
             if route is not None:
                 found[id(route)] = route
-                covered |= route.methods or frozenset()
-        return list(found.values())
+                covered |= (route.methods or frozenset()) - doubtful
+        return [self._without(route, redirected) for route in found.values()]
+
+    def _redirectable(self, path: str) -> frozenset[str]:
+        """The methods that a rule may redirect from this path to the one with a slash."""
+        rules = self._redirecting.settle("/" + path.lstrip("/"))  # as Werkzeug reads a path
+        return frozenset(method for rule in rules for method in rule.methods or self._methods)
+
+    def _without(self, route: Route, methods: set[str]) -> Route:
+        """The route as it is where other rules redirect these methods; always the same one, as it is looked up by identity."""
+        if route.methods is None or route.methods.isdisjoint(methods):
+            return route
+        left = route.methods - methods
+        return self._remnants.setdefault((route, left), replace(route, methods=left))
 
     def _adapter(self, request: Request) -> Any:
         environ = getattr(request, "environ", None)
@@ -127,6 +154,12 @@ class WerkzeugRouter:
         for route in routes:
             found |= route.methods or frozenset()
         return ", ".join(sorted(found - {method}))
+
+
+def _slashless(routes: Iterable[Route]) -> RouteMap:
+    """The routes that redirect to their slash, by the paths from which they do."""
+    found = [replace(route, template=route.template.removesuffix("/")) for route in routes if route.redirects]
+    return RouteMap(found, lambda landing, reached: None)
 
 
 def _host(rule: Any) -> str:

@@ -359,6 +359,8 @@ def _settings(url: str) -> tuple[str, str | None, int, float, dict[str, Any]]:
         raise ConfigError(f"store = {hidden(url)!r}: {error}") from error
     milliseconds = int(timeout * 1_000)
     settings = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    # plans are made once, maybe while a table is empty, and serve when it is full
+    settings += " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
     if "synchronous_commit" in own:
         if own["synchronous_commit"] not in ("on", "off", "local", "remote_write", "remote_apply"):
             raise ConfigError(f"store = {hidden(url)!r}: synchronous_commit is on, off, local, remote_write or remote_apply")

@@ -13,24 +13,29 @@ __all__ = ["functions"]
 def functions() -> str:
     """Their definitions, in which the names of the schema, and numbers, are still to be put."""
     text = _FUNCTIONS
-    for name, fragment in (("take", _TAKE), ("keep", _KEEP), ("serial", _SERIAL), ("plans", _PLANS)):
+    for name, fragment in (("take", _TAKE), ("keep", _KEEP), ("serial", _SERIAL)):
         text = text.replace(f"[{name}]", fragment.strip())
-    return re.sub(r"\[begun (\w+)\]", lambda place: _BEGUN.replace("[now]", place[1]), text)
+    text = re.sub(r"\[begun (\w+)\]", lambda place: _BEGUN.replace("[now]", place[1]), text)
+    return re.sub(r"\[ended (\w+::text(?:\[\])?)\]", lambda place: _ENDED.replace("[runs]", place[1]), text)
 
-
-# A plan that was made while a table was empty is used when it is full: it must not read all of it.
-_PLANS = "SET enable_seqscan = off SET jit = off"
 
 _SERIAL = "(nextval('[p]verbguard_serial') + pg_backend_pid() % [stripes])"
 
-# What claims do with the row of their ident, alone or together. `kind` says the outcome: 1 won, 2 done, 3 busy, 4 clash,
-# 5 unknown, 6 it would win and came after `p_by`.
+# What claims do with the row of their ident, alone or together. `p_new` says that there was nothing a moment ago, `kind` the
+# outcome: 1 won, 2 done, 3 busy, 4 clash, 5 unknown, 6 it would win and came after `p_by`.
 _TAKE = """
     kind := 0;
-    number := NULL;
     rest := NULL;
     answer := NULL;
     locked := false;
+    number := NULL;
+    IF p_new AND (p_by IS NULL OR [v]now(p_at) <= p_by) THEN
+        INSERT INTO [p]verbguard_entries VALUES (
+            p_ident, [serial], p_fingerprint, moment + p_lease, NULL, moment, moment + p_lease + p_keep,
+            p_principal, p_key, p_method, p_path, 0, 0, NULL
+        ) ON CONFLICT DO NOTHING RETURNING token INTO number;
+        kind := CASE WHEN FOUND THEN 1 ELSE 0 END;
+    END IF;
     WHILE kind = 0 LOOP
         SELECT e.fingerprint, e.until, e.data, e.view INTO held FROM [p]verbguard_entries AS e WHERE ident = p_ident;
         IF held.data IS NOT NULL THEN
@@ -81,6 +86,9 @@ _BEGUN = """event = excluded.event, runs = CASE
             WHEN pg_column_size(g.runs) > [unpruned] THEN [v]pruned(g.runs, [now]) ELSE g.runs
         END || excluded.runs, until = greatest(g.until, excluded.until)"""
 
+# What a row becomes where runs end.
+_ENDED = "event = excluded.event, runs = g.runs - [runs], until = greatest(g.until, excluded.until)"
+
 # What saves of answers with keys do with the row of their ident; `first` and `kept` say what it was.
 _KEEP = """
     UPDATE [p]verbguard_entries SET
@@ -126,8 +134,7 @@ BEGIN
     INSERT INTO [p]verbguard_generations AS g (name, stripe, event, runs, until)
     SELECT name, CASE WHEN p_run = 0 THEN event_ ELSE p_run END % [stripes], event_, '{}', p_now + 2 * span
     FROM unnest(p_names) AS name, [p]verbguard_epoch
-    ON CONFLICT (name, stripe) DO UPDATE SET
-        event = excluded.event, runs = g.runs - p_run::text, until = greatest(g.until, excluded.until);
+    ON CONFLICT (name, stripe) DO UPDATE SET [ended p_run::text];
     RETURN event_;
 END $$;
 
@@ -139,8 +146,7 @@ BEGIN
     SELECT substr(names, n, 16), CASE WHEN run = 0 THEN p_event ELSE run END % [stripes], p_event, '{}', p_now + 2 * max(span)
     FROM unnest(p_runs, p_names) AS ended (run, names), generate_series(1, length(names), 16) AS n, [p]verbguard_epoch
     WHERE run IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (name, stripe) DO UPDATE SET
-        event = excluded.event, runs = g.runs - p_runs::text[], until = greatest(g.until, excluded.until);
+    ON CONFLICT (name, stripe) DO UPDATE SET [ended p_runs::text[]];
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]lock(p_names bytea[], p_run bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -168,9 +174,9 @@ END $$;
 CREATE OR REPLACE FUNCTION [v]claim(
     p_ident bytea, p_fingerprint bytea, p_keyless boolean, p_rerun boolean, p_lease double precision, p_keep double precision,
     p_principal bytea, p_key bytea, p_method bytea, p_path bytea, p_names bytea[], p_seen bytea[], p_by double precision,
-    p_at double precision,
+    p_at double precision, p_new boolean,
     OUT kind integer, OUT number bigint, OUT rest double precision, OUT answer bytea, OUT moment double precision
-) LANGUAGE plpgsql [plans] AS $$
+) LANGUAGE plpgsql AS $$
 DECLARE
     held record;
     told record;
@@ -212,7 +218,7 @@ CREATE OR REPLACE FUNCTION [v]claims(
     p_principals bytea[], p_keys bytea[], p_methods bytea[], p_paths bytea[], p_names bytea[], p_bys double precision[],
     p_at double precision
 ) RETURNS TABLE (kind integer, number bigint, rest double precision, answer bytea, moment double precision)
-LANGUAGE plpgsql [plans] SET lock_timeout = [patience] AS $$
+LANGUAGE plpgsql SET lock_timeout = [patience] AS $$
 DECLARE
     p_keyless constant boolean := false;
     p_seen constant bytea[] := NULL;
@@ -226,16 +232,19 @@ DECLARE
     p_method bytea;
     p_path bytea;
     p_by double precision;
+    p_new boolean;
     held record;
     told record;
     locked boolean;
     numbers bigint[];
 BEGIN
     moment := [v]now(p_at);
-    FOR p_ident, p_fingerprint, p_rerun, p_lease, p_keep, p_principal, p_key, p_method, p_path, p_by IN
-        SELECT * FROM unnest(
+    FOR p_ident, p_fingerprint, p_rerun, p_lease, p_keep, p_principal, p_key, p_method, p_path, p_by, p_new IN
+        SELECT asked.*, (SELECT ident FROM [p]verbguard_entries AS e WHERE e.ident = asked.ident) IS NULL
+            AND (SELECT ident FROM [p]verbguard_answers AS a WHERE a.ident = asked.ident) IS NULL
+        FROM unnest(
             p_idents, p_fingerprints, p_reruns, p_leases, p_keeps, p_principals, p_keys, p_methods, p_paths, p_bys
-        )
+        ) AS asked (ident, fingerprint, rerun, lease, keep, principal, key, method, path, by)
     LOOP
         [take]
         numbers := array_append(numbers, number);
@@ -253,7 +262,7 @@ END $$;
 CREATE OR REPLACE FUNCTION [v]save(
     p_ident bytea, p_token bigint, p_keyless boolean, p_keep double precision, p_touched bytea[], p_seen bytea[],
     p_data bytea, p_status integer, p_at double precision
-) RETURNS boolean LANGUAGE plpgsql [plans] AS $$
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     moment double precision := [v]now(p_at);
     era [p]verbguard_epoch;
@@ -284,7 +293,9 @@ BEGIN
     END IF;
     [keep]
     IF p_touched IS NOT NULL AND (first OR NOT kept) THEN
-        event_ := [v]finish(p_touched, p_token, moment);
+        INSERT INTO [p]verbguard_generations AS g (name, stripe, event, runs, until)
+        SELECT name, p_token % [stripes], [serial], '{}', moment + 2 * span FROM unnest(p_touched) AS name, [p]verbguard_epoch
+        ON CONFLICT (name, stripe) DO UPDATE SET [ended p_token::text];
     END IF;
     RETURN kept;
 END $$;
@@ -293,7 +304,7 @@ END $$;
 CREATE OR REPLACE FUNCTION [v]saves(
     p_idents bytea[], p_tokens bigint[], p_keeps double precision[], p_names bytea[], p_datas bytea[], p_statuses integer[],
     p_at double precision
-) RETURNS SETOF boolean LANGUAGE plpgsql [plans] SET lock_timeout = [patience] AS $$
+) RETURNS SETOF boolean LANGUAGE plpgsql SET lock_timeout = [patience] AS $$
 DECLARE
     moment double precision := [v]now(p_at);
     p_ident bytea;
@@ -316,7 +327,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]release(p_ident bytea, p_token bigint, p_touched bytea[], p_at double precision)
-RETURNS boolean LANGUAGE plpgsql [plans] AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     done boolean;
     mine boolean;
@@ -332,7 +343,7 @@ END $$;
 CREATE OR REPLACE FUNCTION [v]settle(
     p_ident bytea, p_token bigint, p_keyless boolean, p_keep double precision, p_touched bytea[], p_seen bytea[],
     p_at double precision
-) RETURNS boolean LANGUAGE plpgsql [plans] AS $$
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     found_ bytea;
 BEGIN
@@ -348,7 +359,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION [v]renew(
     p_ident bytea, p_token bigint, p_lease double precision, p_keep double precision, p_names bytea[], p_at double precision
-) RETURNS boolean LANGUAGE plpgsql [plans] AS $$
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     moment double precision := [v]now(p_at);
     believed double precision;
@@ -382,7 +393,7 @@ END $$;
 
 -- A run without a claim begins; without `p_unclaimed` it is believed to go on for one window.
 CREATE OR REPLACE FUNCTION [v]start(p_names bytea[], p_unclaimed double precision, p_at double precision)
-RETURNS bigint LANGUAGE plpgsql [plans] AS $$
+RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     moment double precision := [v]now(p_at);
     run bigint := [serial];
@@ -392,13 +403,13 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]end(p_names bytea[], p_run bigint, p_at double precision) RETURNS bigint
-LANGUAGE plpgsql [plans] AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     RETURN [v]finish(p_names, p_run, [v]now(p_at));
 END $$;
 
 CREATE OR REPLACE FUNCTION [v]ends(p_names bytea[], p_runs bigint[], p_at double precision) RETURNS SETOF bigint
-LANGUAGE plpgsql [plans] SET lock_timeout = [patience] AS $$
+LANGUAGE plpgsql SET lock_timeout = [patience] AS $$
 DECLARE
     event_ bigint := [serial];
 BEGIN

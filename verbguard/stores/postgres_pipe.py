@@ -30,9 +30,10 @@ Values = tuple[Any, ...]
 _numbers = count()
 _PLACE = re.compile(r"%[bs](?:::(\w+(?:\[\])?))?")
 _INT4, _INT8, _FLOAT8 = Struct("!i"), Struct("!q"), Struct("!d")
+_VALUE = Struct("!Ii")
 _ARRAY, _LENGTH = Struct("!iiiii"), Struct("!i")  # dimensions, nulls, type of the items, how many, the first's number
 _BOOL, _BYTEA, _BIGINT, _INTEGER, _DOUBLE = 16, 17, 20, 23, 701
-_BOOLS, _BYTEAS, _BIGINTS, _INTEGERS, _DOUBLES = 1000, 1001, 1016, 1007, 1022
+_RECORD, _BOOLS, _BYTEAS, _BIGINTS, _INTEGERS, _DOUBLES = 2249, 1000, 1001, 1016, 1007, 1022
 
 
 def _array(items: list[bytes]) -> bytes:
@@ -81,6 +82,24 @@ _READ: dict[int, Callable[[bytes], Any]] = {
     _INTEGER: lambda data: _INT4.unpack(data)[0],
     _DOUBLE: lambda data: _FLOAT8.unpack(data)[0],
 }
+
+
+def _record(data: bytes) -> Row:
+    """A row in a row: each value behind its type and its length."""
+    found: list[Any] = []
+    place = 4
+    while place < len(data):
+        kind, length = _VALUE.unpack_from(data, place)
+        place += 8
+        if length < 0:
+            found.append(None)
+        else:
+            found.append(_READ.get(kind, bytes)(data[place : place + length]))
+            place += length
+    return tuple(found)
+
+
+_READ[_RECORD] = _record
 
 
 class Statement:
