@@ -10,7 +10,10 @@ from typing import Any, Literal, Protocol, cast
 from verbguard.errors import ConfigError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 
-__all__ = ["AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
+__all__ = ["BOUND", "AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
+
+
+BOUND = 1.5  # seconds of a timeout with which an operation, and a new connection before it, take no longer than a user waits
 
 
 class Store(Protocol):

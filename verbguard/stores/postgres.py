@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
-from verbguard.stores import hidden
+from verbguard.stores import BOUND, hidden
 from verbguard.stores.freshness import heard
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
@@ -189,6 +189,7 @@ class AsyncPostgresStore:
         self._pool = pool
         self._making: asyncio.Future[None] | None = None
         self._asks = pool if isinstance(pool, AsyncConnections) else _Pooled(pool)
+        self.bounded = isinstance(pool, AsyncConnections) and pool.wait <= BOUND
         self._commands = Commands(schema, keys)
         self._create = create
         self._shown = "PostgreSQL"
@@ -204,14 +205,13 @@ class AsyncPostgresStore:
 
     async def claim(self, claim: Claim) -> Outcome:
         """See Store.claim. When it is cancelled, what it wins all the same is let go."""
-        return await self._claimed(claim) or heard(await self._claimed(claim))
 
-    async def _claimed(self, claim: Claim) -> Outcome | None:
         def left(asked: Asked) -> None:
             self._leaving.add(asyncio.ensure_future(self._let_go(claim, asked)))
 
-        form = None if claim.keyless else self._commands.claims
-        return self._commands.outcome(claim, await self._row(self._commands.claim(claim), left, form))
+        commands, form = self._commands, None if claim.keyless else self._commands.claims
+        outcome = commands.outcome(claim, await self._row(commands.claim(claim), left, form))
+        return outcome or heard(commands.outcome(claim, await self._row(commands.claim(claim), left, form)))
 
     async def _let_go(self, claim: Claim, asked: Asked) -> None:
         with suppress(StoreError, psycopg.Error):  # then the lease ends by itself
@@ -283,26 +283,29 @@ class AsyncPostgresStore:
 
     async def _row(self, call: Call, left: Callable[[Asked], None] | None = None, form: Form | None = None) -> Any:
         """The row of an answer. `left` hears of a statement that is on its way when whoever waits for it is cancelled."""
-        try:
+        second = False
+        while True:
             try:
-                return await self._execute(call, left, form)
+                asked = self._asks.ask(*call, form)
+                return await asked.future
+            except asyncio.CancelledError:
+                if left is not None:
+                    left(asked)
+                raise
             except Exception as error:
-                if self._create and missing(error):
-                    await self._initialise()
-                elif not again(error):
-                    raise
-            return await self._execute(call, left, form)
-        except Exception as error:
-            raise failed(error, self._shown, creates=self._create) from error
+                if second or not await self._mended(error):
+                    raise failed(error, self._shown, creates=self._create) from error
+            second = True
 
-    async def _execute(self, call: Call, left: Callable[[Asked], None] | None, form: Form | None) -> Any:
-        asked = self._asks.ask(*call, form)
-        try:
-            return await asked.future
-        except asyncio.CancelledError:
-            if left is not None:
-                left(asked)
-            raise
+    async def _mended(self, error: Exception) -> bool:
+        """Whether what failed may be asked again."""
+        if self._create and missing(error):
+            try:
+                await self._initialise()
+            except Exception as why:
+                raise failed(why, self._shown, creates=True) from why
+            return True
+        return again(error)
 
 
 class _Pooled:

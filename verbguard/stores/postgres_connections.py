@@ -27,6 +27,7 @@ from verbguard.stores.postgres_pipe import Asked, Line, Values
 __all__ = ["AsyncConnections", "Connections"]
 
 _STUCK = 1_000  # statements that one counts for which waits for somebody: all that come behind it would wait too
+_LONG = 0.01  # seconds that a connection has been idle after which its server may have closed it, and the loop not seen it
 _MARGIN = 0.5  # seconds that the server has, after its own timeout, to say that it was over
 
 
@@ -125,7 +126,7 @@ class AsyncConnections:
     """The same for asyncio. Each event loop has its own, which are closed when it ends."""
 
     def __init__(self, url: str, options: dict[str, Any], *, most: int, wait: float) -> None:
-        self._url, self._options, self._most, self._wait = url, options, most, wait
+        self._url, self._options, self._most, self.wait = url, options, most, wait
         self._open()
         this = ref(self)
         os.register_at_fork(after_in_child=lambda: _forked(this()))
@@ -148,9 +149,9 @@ class AsyncConnections:
         await mine.begin()
         if mine.free.locked():
             try:
-                await asyncio.wait_for(mine.free.acquire(), self._wait)
+                await asyncio.wait_for(mine.free.acquire(), self.wait)
             except TimeoutError:
-                raise psycopg.OperationalError(f"no connection was free for {self._wait:g} s") from None
+                raise psycopg.OperationalError(f"no connection was free for {self.wait:g} s") from None
         else:
             await mine.free.acquire()
         try:
@@ -194,7 +195,7 @@ class AsyncConnections:
     async def _open_line(self, mine: _OfLoop) -> None:
         try:
             await mine.begin()
-            mine.add(Line(await mine.living() or await self._connect(), self._wait + _MARGIN, mine.ended))
+            mine.add(Line(await mine.living() or await self._connect(), self.wait + _MARGIN, mine.ended))
         except BaseException as error:
             mine.failed(error)
             if not isinstance(error, Exception):
@@ -202,7 +203,7 @@ class AsyncConnections:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         made = await _AsyncConnection.connect(self._url, **self._options)
-        made.limit = self._wait + _MARGIN
+        made.limit = self.wait + _MARGIN
         return made
 
     async def aclose(self) -> None:
@@ -236,7 +237,7 @@ class _OfLoop:
         best, least = None, 0
         for line in [*self.lines]:
             flight = line.flight
-            if not flight and not _silent(line.connection):
+            if not flight and line.idle() > _LONG and not _silent(line.connection):
                 line.end()
                 continue
             busy = len(flight) + (_STUCK if line.waits(PATIENCE) else 0)

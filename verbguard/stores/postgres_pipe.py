@@ -207,6 +207,7 @@ class Line:
         self._refused: dict[bytes, psycopg.Error] = {}  # why it did not take one
         self._timer: asyncio.TimerHandle | None = None
         self._writing = False
+        self._last = 0.0  # when the server said something
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
         self._loop.add_reader(self._fd, self._read)
@@ -235,6 +236,10 @@ class Line:
         if self._timer is None:
             self._timer = self._loop.call_later(self._limit, self._overdue)
 
+    def idle(self) -> float:
+        """Seconds since the server said something."""
+        return self._loop.time() - self._last
+
     def waits(self, seconds: float) -> bool:
         """Whether the server has been at what it does for longer than that."""
         return bool(self.flight) and self._loop.time() - self.flight[0].began > seconds
@@ -255,6 +260,7 @@ class Line:
             self.end(error)
 
     def _read(self) -> None:
+        self._last = self._loop.time()
         try:
             self._pg.consume_input()
             if self._writing:
