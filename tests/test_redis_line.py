@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -148,6 +149,47 @@ async def test_a_silent_server_is_given_up() -> None:
         relay.to_client = bytes
         await win(store, keyed("other"))
         assert relay.connections == 2
+
+
+class Slow(Relay):
+    """Its answers take longer than anybody waits for one, and are never long in coming."""
+
+    slow = False
+
+    async def _pass(self, come: asyncio.StreamReader, go: asyncio.StreamWriter, way: str) -> None:
+        while piece := await come.read(65_536 if way == "to_server" else 40):
+            go.write(piece)
+            if way == "to_client" and self.slow:
+                await asyncio.sleep(0.05)
+        go.close()
+
+
+async def test_a_server_that_answers_is_not_silent() -> None:
+    """However long the queue of those who asked."""
+    relay = Slow()
+    async with relay.open(), redis.asyncio.Redis(port=relay.port) as client:
+        store = AsyncRedisStore(client, prefix=prefix(), timeout=0.2)
+        await store.health()
+        relay.slow = True
+        words = [store.epoch() for _ in range(20)]
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*words)
+        assert asyncio.get_running_loop().time() - began > 0.3 and relay.connections == 1
+
+
+async def test_a_server_that_was_not_asked_yet_is_not_silent() -> None:
+    """What waits for the end of a turn of the loop is not late because something else holds the loop."""
+
+    async def hold() -> None:
+        time.sleep(0.3)
+
+    async with redis.asyncio.Redis.from_url(any_redis()) as client:
+        store: Any = AsyncRedisStore(client, prefix=prefix(), timeout=0.2)
+        await store.health()
+        line = store._pipe._line
+        holding = asyncio.create_task(hold())  # runs before what is asked now is sent
+        await asyncio.gather(store.epoch(), store.epoch(), holding)
+        assert store._pipe._line is line
 
 
 @pytest.mark.parametrize("said", [b"!nonsense\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])

@@ -46,8 +46,8 @@ def failed(error: BaseException) -> StoreError:
 class Line(asyncio.Protocol):
     """`ended` hears when it can be used no more, with what was on its way and why: None says that the server closed it.
 
-    Nobody waits for the server longer than `limit` seconds: a connection that has been silent for so long is given up, with
-    all that is on its way.
+    A connection that owes answers and has been silent for `limit` seconds is given up, with all that is on its way. Since when
+    somebody waits does not matter: in a long queue the last ones do, of a server that answers without a pause.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Line(asyncio.Protocol):
         self._transport = transport
         self._before: Any = transport.get_protocol()
         self._over = False
+        self._heard = 0.0  # when the server last said something, or began to owe an answer
         transport.set_protocol(self)
 
     def ask(self, call: Call, read: Callable[[Any], Any]) -> Asked:
@@ -85,6 +86,7 @@ class Line(asyncio.Protocol):
         command = self._pack(evalsha(asked.question, source=source))
         if not self.flight:
             self._transport.write(command)
+            self._heard = self._loop.time()
         else:  # the server is at work: what is asked until the loop has run through is one message
             if not self._behind:
                 self._loop.call_soon(self._flush)
@@ -95,12 +97,15 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         behind, self._behind = self._behind, []
+        if len(behind) == len(self.flight):  # it was owed nothing before
+            self._heard = self._loop.time()
         if not self._over:
             self._transport.write(b"".join(behind))
 
     def data_received(self, data: bytes) -> None:
         """The server has answered."""
         reader, flight = self._reader, self.flight
+        self._heard = self._loop.time()
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOT_ALL:
@@ -129,7 +134,7 @@ class Line(asyncio.Protocol):
         self._timer = None
         if not self.flight:
             return
-        left = self.flight[0].began + self._limit - self._loop.time()
+        left = self._heard + self._limit - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._overdue)
         else:

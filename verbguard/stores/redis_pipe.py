@@ -26,8 +26,8 @@ class Pipe:
     """Runs scripts over a client of one event loop.
 
     Each call gets its own answer or its own error; a caller that is cancelled takes nothing from the others. Nobody waits
-    for the server longer than `timeout`, and as long for a new connection where the server has closed one: what was on its
-    way is sent once more, as a restart must harm nobody. Raises StoreError for whatever goes wrong.
+    longer than `timeout` for a server that says nothing, and as long for a new connection where the server has closed one:
+    what was on its way is sent once more, as a restart must harm nobody. Raises StoreError for whatever goes wrong.
     """
 
     def __init__(self, client: Any, timeout: float) -> None:
