@@ -10,10 +10,7 @@ from typing import Any, Literal, Protocol, cast
 from verbguard.errors import ConfigError, nearest
 from verbguard.records import Claim, Outcome, Record, Touch
 
-__all__ = ["BOUND", "AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
-
-
-BOUND = 1.0  # seconds of a timeout that keeps nobody waiting for more than three times as long, whatever happens
+__all__ = ["AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
 
 
 class Store(Protocol):

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
-from verbguard.stores import BOUND, hidden
+from verbguard.stores import hidden
 from verbguard.stores.freshness import heard
 from verbguard.stores.postgres_commands import Call, Commands, again, failed, missing
 from verbguard.stores.postgres_connections import AsyncConnections, Connections
@@ -26,6 +26,7 @@ from verbguard.stores.threads import Threaded, TransactionalThreaded
 __all__ = ["AsyncPostgresStore", "PostgresStore"]
 
 TIMEOUT = 2.0  # seconds; a request waits for its claim, and a statement takes some thousandths of that
+PATIENCE = 3.0  # seconds for an answer, and for what must be had before: a connection, or the tables
 MOST = 8  # connections of one process, or of one event loop: measured, more make 64 clients slower and not faster
 _OWN = ("schema", "timeout", "connections", "synchronous_commit")
 
@@ -189,7 +190,7 @@ class AsyncPostgresStore:
         self._pool = pool
         self._making: asyncio.Future[None] | None = None
         self._asks = pool if isinstance(pool, AsyncConnections) else _Pooled(pool)
-        self.bounded = isinstance(pool, AsyncConnections) and pool.wait <= BOUND
+        self.bounded = isinstance(pool, AsyncConnections) and pool.wait <= TIMEOUT
         self._commands = Commands(schema, keys)
         self._create = create
         self._shown = "PostgreSQL"
@@ -283,19 +284,18 @@ class AsyncPostgresStore:
 
     async def _row(self, call: Call, left: Callable[[Asked], None] | None = None, form: Form | None = None) -> Any:
         """The row of an answer. `left` hears of a statement that is on its way when whoever waits for it is cancelled."""
-        second = False
+        again = False
         while True:
+            asked = self._asks.ask(*call, form)
             try:
-                asked = self._asks.ask(*call, form)
-                return await asked.future
-            except asyncio.CancelledError:
-                if left is not None:
-                    left(asked)
-                raise
+                if asked.began and not again:
+                    return await _heard(asked, left)
+                async with asyncio.timeout(PATIENCE):  # a connection's limit begins when something is sent over it
+                    return await _heard(asked, left)
             except Exception as error:
-                if second or not await self._mended(error):
+                if again or not await self._mended(error):
                     raise failed(error, self._shown, creates=self._create) from error
-            second = True
+            again = True
 
     async def _mended(self, error: Exception) -> bool:
         """Whether what failed may be asked again."""
@@ -306,6 +306,15 @@ class AsyncPostgresStore:
                 raise failed(why, self._shown, creates=True) from why
             return True
         return again(error)
+
+
+async def _heard(asked: Asked, left: Callable[[Asked], None] | None) -> Any:
+    try:
+        return await asked.future
+    except asyncio.CancelledError:
+        if left is not None:
+            left(asked)
+        raise
 
 
 class _Pooled:

@@ -26,7 +26,7 @@ from redis.retry import Retry
 
 from verbguard.errors import ConfigError, StoreError
 from verbguard.records import Claim, Outcome, Record, Touch, Won
-from verbguard.stores import BOUND, hidden
+from verbguard.stores import hidden
 from verbguard.stores.freshness import heard
 from verbguard.stores.redis_commands import Call, Commands
 from verbguard.stores.redis_line import evalsha, failed
@@ -185,7 +185,7 @@ class AsyncRedisStore:
         self._given = False
         self._make = make
         self._timeout = timeout
-        self.bounded = timeout <= BOUND
+        self.bounded = timeout <= TIMEOUT  # three times that is what a guard waits for others
         self._commands = Commands(prefix, keys)
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that asked last, and what it has
         self._pipe: Pipe | None = None
