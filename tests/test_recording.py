@@ -461,8 +461,7 @@ def forget(stage: Stage) -> None:
             f"CREATE OR REPLACE FUNCTION {prefix}hidden() RETURNS trigger LANGUAGE plpgsql AS $$"
             f" BEGIN UPDATE {prefix}verbguard_answers SET expires = expires + 1e9; RETURN NEW; END $$;"
             f" UPDATE {prefix}verbguard_answers SET expires = expires - 1e9;"
-            f" CREATE TRIGGER hidden AFTER UPDATE OF token ON {prefix}verbguard_entries FOR EACH ROW"
-            f" WHEN (OLD.token = 0) EXECUTE FUNCTION {prefix}hidden()"
+            f" CREATE TRIGGER hidden AFTER INSERT ON {prefix}verbguard_entries FOR EACH ROW EXECUTE FUNCTION {prefix}hidden()"
         )
 
 
