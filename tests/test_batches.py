@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from verbguard.stores.batches import Batches
+from verbguard.errors import StoreError
+from verbguard.stores.batches import Batches, NotBegun
 
 PATIENCE = 10.0  # seconds
 
@@ -129,3 +130,25 @@ def test_a_loop_that_hangs_holds_up_no_other(seen: Seen) -> None:
     finally:
         free.set()
         thread.join()
+
+
+async def test_what_cannot_begin_is_not_tried_for_each() -> None:
+    """Also where it turned out only when the jobs of a batch that failed were tried alone: each try waits for a lock."""
+    tries: list[int] = []
+
+    def run(calls: Sequence[Any]) -> list[Any]:
+        tries.append(len(calls))
+        if len(calls) > 1:
+            raise StoreError("one of these")
+        if len(tries) > 4:
+            raise NotBegun("locked")
+        return [calls[0]()]
+
+    with closing(Batches(run)) as batches:
+        await batches.later(int)  # the thread is there
+        with batches._lock:
+            tasks = [asyncio.ensure_future(batches.later(int)) for _ in range(20)]
+            await asyncio.sleep(0)
+        said = await asyncio.gather(*tasks, return_exceptions=True)
+    assert tries == [1, 20, 1, 1, 1]
+    assert said[:2] == [0, 0] and all(isinstance(each, NotBegun) for each in said[2:])

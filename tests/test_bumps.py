@@ -89,6 +89,15 @@ async def test_a_word_for_all_that_fails_is_distrusted_once() -> None:
     assert app.guard.trusted_from > 0
 
 
+async def test_each_guard_distrusts_a_store_that_failed_it() -> None:
+    """Two guards over one store, whose requests end in the same turn."""
+    store = Counting()
+    apps = [guarded(store), guarded(store)]
+    store.fails = True
+    await asyncio.gather(*(place(app, f"k{number}") for number, app in enumerate(apps * 5)))
+    assert all(app.guard.trusted_from > 0 for app in apps)
+
+
 async def test_who_is_cancelled_takes_nothing_from_the_others() -> None:
     store = Counting()
     loop = asyncio.get_running_loop()
@@ -96,11 +105,11 @@ async def test_who_is_cancelled_takes_nothing_from_the_others() -> None:
     def tell(touch: Touch) -> asyncio.Future[Any]:
         return loop.create_task(store.bump(touch))
 
-    waiting = [bump_together(store, whole(f"/a/{number}"), tell) for number in range(3)]
+    waiting = [bump_together(store, store, whole(f"/a/{number}"), tell) for number in range(3)]
     waiting[0].cancel()
     await asyncio.gather(*waiting[1:])
     assert [each.marks for each in store.bumps] == [("", "/a", "/a/0", "/a/1", "/a/2")]
-    await bump_together(store, whole("/b"), tell)
+    await bump_together(store, store, whole("/b"), tell)
     assert len(store.bumps) == 2
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"policy"},
     {"rules", "location", "replay", "records", "conditions", "derived", "digests"},
     {"declarations", "observers", "resources", "plans", "reach", "layouts", "answering", "exchange"},
-    {"asgi", "wsgi", "serving", "awaiting", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
+    {"asgi", "wsgi", "serving", "awaiting", "bumps", "loops", "outages", "recording", "routers", "stores", "renewal", "spool"}
     | {"transactions", "workers", "looking", "turns"},
     {"doors", "fastapi", "flask", "config", "gateway", "learning", "lines", "monitoring", "openapi", "__init__"},
     {"__main__", "cli"},

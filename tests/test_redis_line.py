@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -150,6 +152,49 @@ async def test_a_silent_server_is_given_up() -> None:
         assert relay.connections == 2
 
 
+class Slow(Relay):
+    """Its answers take longer than anybody waits for one, and are never long in coming."""
+
+    slow = False
+
+    async def _pass(self, come: asyncio.StreamReader, go: asyncio.StreamWriter, way: str) -> None:
+        while piece := await come.read(65_536 if way == "to_server" else 40):
+            go.write(piece)
+            if way == "to_client" and self.slow:
+                await asyncio.sleep(0.05)
+        go.close()
+
+
+async def test_a_server_that_answers_is_not_silent() -> None:
+    """However long the queue of those who asked."""
+    relay = Slow()
+    async with relay.open(), redis.asyncio.Redis(port=relay.port) as client:
+        store = AsyncRedisStore(client, prefix=prefix(), timeout=0.2)
+        await store.epoch()  # the server knows the script from now on
+        relay.slow = True
+        words = [store.epoch() for _ in range(60)]
+        found = await asyncio.gather(*words, return_exceptions=True)
+        # in the end they fail one by one, as nobody waits for ever, and the connection stays
+        failed = [str(each) for each in found if isinstance(each, StoreError)]
+        assert set(failed) == {"Redis: the server has not come to it for 0.6 s"} and len(failed) < 50
+        assert not isinstance(found[5], StoreError) and relay.connections == 1
+
+
+async def test_a_server_that_was_not_asked_yet_is_not_silent() -> None:
+    """What waits for the end of a turn of the loop is not late because something else holds the loop."""
+
+    async def hold() -> None:
+        time.sleep(0.3)
+
+    async with redis.asyncio.Redis.from_url(any_redis()) as client:
+        store: Any = AsyncRedisStore(client, prefix=prefix(), timeout=0.2)
+        await store.health()
+        line = store._pipe._line
+        holding = asyncio.create_task(hold())  # runs before what is asked now is sent
+        await asyncio.gather(store.epoch(), store.epoch(), holding)
+        assert store._pipe._line is line
+
+
 @pytest.mark.parametrize("said", [b"!nonsense\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 async def test_what_is_no_answer_is_no_answer(said: bytes) -> None:
     async with relayed() as (store, relay):
@@ -235,6 +280,35 @@ async def test_what_cannot_be_sent_is_noted_too() -> None:
             await line.ask(store._commands.health(), store._commands.healthy)
 
 
+@pytest.mark.parametrize("options", [{"health_check_interval": 0.05}, {"socket_timeout": 0.1}], ids=["checks", "times out"])
+async def test_what_the_users_client_says_of_its_connections_counts(options: dict[str, float]) -> None:
+    """A connection that a firewall has forgotten takes what is sent to it, and never answers."""
+    async with relayed(30.0, retry=None, **options) as (store, relay):
+        relay.to_server = lambda piece: b""
+        if "socket_timeout" in options:
+            with pytest.raises(StoreError, match="said nothing for 0.1 s"):
+                await store.claim(keyed())
+        else:
+            while not store._pipe._line.stale():  # type: ignore[union-attr]
+                await asyncio.sleep(0.01)
+        relay.to_server = bytes
+        await win(store, keyed("other"))
+        assert relay.connections == 2
+
+
+async def test_what_is_noted_runs_where_it_was_noted() -> None:
+    """And not in the context of whoever opened the connection: an observer may look there whose request it is."""
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+    async with relayed() as (store, _):
+
+        async def ask(name: str) -> str:
+            whose.set(name)
+            word: Any = store.epoch()
+            return str(await word.noted(lambda value, error: whose.get()))
+
+        assert await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("a", "b"))) == ["a", "b"]
+
+
 async def test_a_store_that_is_closed_fails_what_is_on_its_way() -> None:
     async with Relay().open() as relay:
         store: Any = open_store(f"redis://127.0.0.1:{relay.port}/0?prefix={prefix()}").aio  # type: ignore[attr-defined]
@@ -258,7 +332,8 @@ async def test_stores_of_one_client_share_the_connection() -> None:
 async def test_a_client_without_its_parser_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """hiredis comes with the extra; who installed redis-py alone has none."""
     monkeypatch.setattr(redis_line, "parser", None)
-    async with relayed() as (store, _):
+    async with relayed(max_connections=3) as (store, _):
+        await asyncio.gather(*(win(store, keyed(f"many {number}")) for number in range(50)))
         claim = keyed()
         assert await store.save(claim, await win(store, claim), ANSWER) is True
         assert isinstance(await store.claim(claim), Done)

@@ -417,6 +417,13 @@ def test_flask_cases(table: Table, path: str) -> None:
     judge(WerkzeugRouter(app), lambda method: called(app, method, path), path)
 
 
+@pytest.mark.parametrize("path", ["/7/x/", "/7/x"])
+def test_a_flask_rule_that_spans_slashes_takes_none_at_its_end(path: str) -> None:
+    """Also where it is not strict about its slash: Werkzeug adds none behind a path."""
+    app = flask_app([("/<path:a>/x/", ("GET",)), ("/<path:a>/x", ("POST",))], strict_slashes=False)
+    judge(WerkzeugRouter(app), lambda method: called(app, method, path), path)
+
+
 def test_what_a_redirect_leaves_of_a_flask_rule_is_one_resource() -> None:
     """However often such a path is asked for, its plans are made once."""
     app = flask_app([("/i/<a>", ("GET", "PUT")), ("/i/<int:b>/", ("PUT",))])

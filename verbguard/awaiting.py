@@ -79,10 +79,12 @@ class Awaiting(_Serving):
 
     @staticmethod
     async def quiet(store: Any) -> None:
-        stores = (store, getattr(store, "sync", None))
+        loop, stores = asyncio.get_running_loop(), (store, getattr(store, "sync", None))
         end = monotonic() + PATIENCE
         while monotonic() < end and (
-            _UNHEARD or ending() or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
+            any(each.get_loop() is loop for each in _UNHEARD)
+            or ending()
+            or any(each in stores for each, _ in (*renewer.held.values(), *in_loop().held.values()))
         ):
             await asyncio.sleep(0.01)
 
@@ -192,7 +194,7 @@ class Awaiting(_Serving):
     def touch_again(self) -> Later:
         if self.touch is None or self.ended_at_once:
             return None
-        return bump_together(self.store, self.touch, partial(self._say_to_store, self.store.bump))
+        return bump_together(self.guard, self.store, self.touch, partial(self._say_to_store, self.store.bump))
 
     def linger(self) -> Later:
         return self._say_to_store(self.store.linger, self.touch) if self.touch is not None else None

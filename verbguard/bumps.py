@@ -17,23 +17,24 @@ __all__ = ["bump_together", "ending", "joined"]
 Tell = Callable[[Touch], "asyncio.Future[Any]"]
 _Ending = list[tuple[Touch, "asyncio.Future[None]"]]
 
-# What the requests that end in one turn of an event loop have touched, by the identity of the store that is to hear of it
-_ENDING: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, _Ending]] = WeakKeyDictionary()
+# What the requests that end in one turn of an event loop have touched, by their guard and the store that is to hear of it
+_ENDING: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], _Ending]] = WeakKeyDictionary()
 
 
-def bump_together(store: Any, touch: Touch, tell: Tell) -> asyncio.Future[None]:
-    """Bump `touch` in `store` when this turn of the loop is over, together with what other requests have bumped by then.
+def bump_together(guard: Any, store: Any, touch: Touch, tell: Tell) -> asyncio.Future[None]:
+    """Bump `touch` in `store` when this turn of the loop is over, with what other requests of `guard` have bumped by then.
 
-    `tell` of the first of them does it, and says what there is to say of a failure; its future is done without an error.
+    `tell` of the first of them does it, and has the guard distrust a store that fails; its future is done without an error.
     """
     loop = asyncio.get_running_loop()
     stores = _ENDING.get(loop)
     if stores is None:
         stores = _ENDING[loop] = {}
-    ending = stores.get(id(store))
+    key = id(guard), id(store)
+    ending = stores.get(key)
     if ending is None:
-        ending = stores[id(store)] = []
-        loop.call_soon(_send, stores, store, tell)
+        ending = stores[key] = []
+        loop.call_soon(_send, stores, key, tell)
     done: asyncio.Future[None] = loop.create_future()
     ending.append((touch, done))
     return done
@@ -44,8 +45,8 @@ def ending() -> bool:
     return bool(_ENDING.get(asyncio.get_running_loop()))
 
 
-def _send(stores: dict[int, _Ending], store: Any, tell: Tell) -> None:
-    ending = stores.pop(id(store))
+def _send(stores: dict[tuple[int, int], _Ending], key: tuple[int, int], tell: Tell) -> None:
+    ending = stores.pop(key)
 
     def told(_: object) -> None:
         for _, done in ending:

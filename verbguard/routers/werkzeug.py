@@ -83,11 +83,13 @@ class WerkzeugRouter:
         )
 
     def _loose(self, rule: Any) -> Route | None:
-        """A rule that is not strict about its slash takes the path with and without it."""
+        """A rule that is not strict about its slash takes the path with and without it; one that spans slashes gets none."""
         if rule.strict_slashes or rule.rule == "/":
             return None
         route = self._routes[id(rule)]
         slashed = route.template.endswith("/")
+        if not slashed and ":path}" in route.template:
+            return None
         return Route(
             template=route.template.rstrip("/") if slashed else route.template + "/",
             methods=route.methods,

@@ -13,7 +13,7 @@ from verbguard.records import Claim, Outcome, Record, Touch
 __all__ = ["BOUND", "AsyncStore", "Store", "Transactional", "blocking", "for_asyncio", "hidden", "of", "open"]
 
 
-BOUND = 1.5  # seconds of a timeout with which an operation, and a new connection before it, take no longer than a user waits
+BOUND = 1.0  # seconds of a timeout that keeps nobody waiting for more than three times as long, whatever happens
 
 
 class Store(Protocol):
@@ -62,7 +62,8 @@ class Store(Protocol):
         """A request whose touch was started by `start` is over."""
 
     def bump(self, touch: Touch) -> None:
-        """A request has just changed something on what it touches: `start` and `end` at once."""
+        """Requests have just changed something on what this touches: `start` and `end` at once. The touch of several has no
+        target."""
 
     def linger(self, touch: Touch) -> None:
         """A run was cut off, and something of it (a thread, say) may still write: for one window nothing keyless is replayed

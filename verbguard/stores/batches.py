@@ -142,8 +142,7 @@ class Batches:
                     for job in jobs:
                         job.error = error
                 else:
-                    for job in jobs:
-                        self._alone(job)
+                    self._one_by_one(jobs)
         except BaseException as error:
             for job in jobs:  # nobody may wait for a job that an interrupt of this thread has stopped
                 if job.result is _NOT_YET and job.error is None:
@@ -157,11 +156,18 @@ class Batches:
         for job, result in zip(jobs, self._run([job.call for job in jobs]), strict=True):
             job.result = result
 
-    def _alone(self, job: _Job) -> None:
-        try:
-            self._together([job])
-        except Exception as error:
-            job.error = error
+    def _one_by_one(self, jobs: Sequence[_Job]) -> None:
+        fault: Exception | None = None
+        for job in jobs:
+            if fault is not None:
+                job.error = fault
+                continue
+            try:
+                self._together([job])
+            except NotBegun as error:  # nor would the rest
+                job.error = fault = error
+            except Exception as error:
+                job.error = error
 
     def _tell(self, jobs: Sequence[_Job]) -> None:
         """One call into each loop, whatever the number of its jobs."""

@@ -27,6 +27,7 @@ __all__ = ["CLOSED", "Line", "evalsha", "failed", "line_over"]
 
 CLOSED = "the server closed the connection"
 
+_QUEUED = 3  # times the limit that a question waits for its turn
 _NOT_ALL = object()  # what the parser says to the beginning of an answer
 
 
@@ -46,8 +47,8 @@ def failed(error: BaseException) -> StoreError:
 class Line(asyncio.Protocol):
     """`ended` hears when it can be used no more, with what was on its way and why: None says that the server closed it.
 
-    Nobody waits for the server longer than `limit` seconds: a connection that has been silent for so long is given up, with
-    all that is on its way.
+    A connection that owes answers and has been silent for `limit` seconds is given up, with all that is on its way. In a long
+    queue, of a server that answers without a pause, the last ones may wait three times as long, and then fail alone.
     """
 
     def __init__(
@@ -69,7 +70,13 @@ class Line(asyncio.Protocol):
         self._transport = transport
         self._before: Any = transport.get_protocol()
         self._over = False
+        self._idle: float = getattr(connection, "health_check_interval", 0) or float("inf")
+        self._heard = self._loop.time()  # when the server last said something, or began to owe an answer
         transport.set_protocol(self)
+
+    def stale(self) -> bool:
+        """Whether the client would look, after such a pause, if the connection is still there."""
+        return not self.flight and self._loop.time() - self._heard > self._idle
 
     def ask(self, call: Call, read: Callable[[Any], Any]) -> Asked:
         """Send a script, whose answer may be StoreError."""
@@ -85,6 +92,7 @@ class Line(asyncio.Protocol):
         command = self._pack(evalsha(asked.question, source=source))
         if not self.flight:
             self._transport.write(command)
+            self._heard = self._loop.time()
         else:  # the server is at work: what is asked until the loop has run through is one message
             if not self._behind:
                 self._loop.call_soon(self._flush)
@@ -95,12 +103,15 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         behind, self._behind = self._behind, []
+        if len(behind) == len(self.flight):  # it was owed nothing before
+            self._heard = self._loop.time()
         if not self._over:
             self._transport.write(b"".join(behind))
 
     def data_received(self, data: bytes) -> None:
         """The server has answered."""
         reader, flight = self._reader, self.flight
+        self._heard = self._loop.time()
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOT_ALL:
@@ -129,11 +140,15 @@ class Line(asyncio.Protocol):
         self._timer = None
         if not self.flight:
             return
-        left = self.flight[0].began + self._limit - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._overdue)
-        else:
-            self.end(TimeoutError(f"the server has said nothing for {self._limit:g} s"))
+        now = self._loop.time()
+        if now - self._heard >= self._limit:
+            return self.end(TimeoutError(f"the server has said nothing for {self._limit:g} s"))
+        patience = _QUEUED * self._limit
+        for asked in self.flight:
+            if now - asked.began < patience:
+                break
+            asked.fail(failed(TimeoutError(f"the server has not come to it for {patience:g} s")))
+        self._timer = self._loop.call_later(self._heard + self._limit - now, self._overdue)
 
     def connection_lost(self, error: BaseException | None) -> None:
         """The connection is closed, by us or by the server."""
@@ -162,4 +177,5 @@ def line_over(
     transport: Any = getattr(getattr(connection, "_writer", None), "transport", None)
     if parser is None or not hasattr(transport, "set_protocol"):
         return None
-    return Line(connection, transport, limit, ended)
+    own = getattr(connection, "socket_timeout", None)
+    return Line(connection, transport, min(limit, own or limit), ended)

@@ -10,11 +10,14 @@ from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
 
+from verbguard.errors import StoreError
 from verbguard.stores.asked import Asked
 from verbguard.stores.redis_commands import Call
 from verbguard.stores.redis_line import CLOSED, Line, evalsha, failed, line_over
 
 __all__ = ["Pipe", "pipe_over", "unheard"]
+
+_CLIENTS = 32  # connections that are used at once, where each call needs one
 
 
 def unheard(reply: object) -> bool:
@@ -26,8 +29,8 @@ class Pipe:
     """Runs scripts over a client of one event loop.
 
     Each call gets its own answer or its own error; a caller that is cancelled takes nothing from the others. Nobody waits
-    for the server longer than `timeout`, and as long for a new connection where the server has closed one: what was on its
-    way is sent once more, as a restart must harm nobody. Raises StoreError for whatever goes wrong.
+    longer than `timeout` for a server that says nothing, and as long for a new connection where the server has closed one:
+    what was on its way is sent once more, as a restart must harm nobody. Raises StoreError for whatever goes wrong.
     """
 
     def __init__(self, client: Any, timeout: float) -> None:
@@ -38,37 +41,43 @@ class Pipe:
         self._opening: asyncio.Task[Line | None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
         self._closed = False
+        most = getattr(getattr(client, "connection_pool", None), "max_connections", None) or _CLIENTS
+        self._clients = asyncio.Semaphore(min(most, _CLIENTS))
         self._single = hasattr(client, "get_primaries")  # a cluster's client sends to many nodes
 
     def ask(self, call: Call, read: Callable[[Any], Any]) -> Awaitable[Any]:
         """What `read` makes of the answer of a script; it is an Asked, and sent already, where there is a connection."""
         line = self._line
+        if line is not None and line.stale():
+            line.end(None)
+            line = None
         return self._unconnected(call, read) if line is None else line.ask(call, read)
 
     async def _unconnected(self, call: Call, read: Callable[[Any], Any]) -> Any:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(2 * self._timeout):
                 line = None if self._single else await self._connected()
-                if line is None:
-                    return read(await self._by_client(call))
+                return await (self._by_client(call, read) if line is None else line.ask(call, read))
+        except StoreError:
+            raise
         except Exception as error:
             raise failed(error) from error
-        return await line.ask(call, read)
 
-    async def _by_client(self, call: Call) -> Any:
-        """The answer of whichever node of a cluster has the keys."""
-        try:
-            return await self.client.execute_command(*evalsha(call))
-        except Exception as error:
-            if not unheard(error):
-                raise
-        return await self.client.execute_command(*evalsha(call, source=True))
+    async def _by_client(self, call: Call, read: Callable[[Any], Any]) -> Any:
+        """The same by the client: of whichever node of a cluster has the keys, or without a parser."""
+        async with self._clients:
+            try:
+                return read(await self.client.execute_command(*evalsha(call)))
+            except Exception as error:
+                if not unheard(error):
+                    raise
+            return read(await self.client.execute_command(*evalsha(call, source=True)))
 
     async def _connected(self) -> Line | None:
         """The line; None where the client's connections have none. Those who come meanwhile wait for the same."""
         if self._line is not None:
             return self._line
-        if self._opening is None:
+        if self._opening is None or self._opening.done():  # an eager task may be over when it is made
             self._opening = asyncio.create_task(self._open())
             self._opening.add_done_callback(_told)
         return await asyncio.shield(self._opening)
@@ -90,6 +99,8 @@ class Pipe:
     def close(self) -> None:
         """The client is about to be closed: nothing is sent again."""
         self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
         if self._line is not None:
             self._line.end(ConnectionError("the store was closed"))
 
