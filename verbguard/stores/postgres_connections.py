@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import select
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -22,12 +21,11 @@ from weakref import WeakKeyDictionary, ref
 import psycopg
 
 from verbguard.stores.postgres_groups import PATIENCE, Form, Together
-from verbguard.stores.postgres_pipe import Asked, Line, Values
+from verbguard.stores.postgres_pipe import Asked, Line, Values, silent
 
 __all__ = ["AsyncConnections", "Connections"]
 
 _STUCK = 1_000  # statements that one counts for which waits for somebody: all that come behind it would wait too
-_LONG = 0.01  # seconds that a connection has been idle after which its server may have closed it, and the loop not seen it
 _MARGIN = 0.5  # seconds that the server has, after its own timeout, to say that it was over
 
 
@@ -237,7 +235,7 @@ class _OfLoop:
         best, least = None, 0
         for line in [*self.lines]:
             flight = line.flight
-            if not flight and line.idle() > _LONG and not _silent(line.connection):
+            if not flight and not line.silent():
                 line.end()
                 continue
             busy = len(flight) + (_STUCK if line.waits(PATIENCE) else 0)
@@ -298,15 +296,7 @@ def _lives(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -
     """Whether nothing waits to be read: a server says something to an idle connection when it closes it."""
     if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         return False
-    return _silent(connection)
-
-
-def _silent(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    if not hasattr(select, "poll"):
-        return not select.select([connection.fileno()], [], [], 0)[0]
-    asked = select.poll()
-    asked.register(connection.fileno(), select.POLLIN)
-    return not asked.poll(0)
+    return silent(connection.fileno())()
 
 
 def _forked(connections: Connections | AsyncConnections | None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -23,7 +24,8 @@ __all__ = ["PATIENCE", "Form", "Together"]
 _MOST = 64  # calls of one group: its rows are locked for all of its time
 _LARGE = 65_536  # bytes of a value that is sent alone, and of all values of a group
 _FEW = 2  # calls of one kind on their way, beside which others are sent at once: behind more they are better off together
-PATIENCE = 0.1  # seconds after which those that wait are sent, whatever is on its way
+_PAUSE = 0.001  # seconds after which those that wait are sent, whatever is on its way: a slow disk serves many at once
+PATIENCE = 0.1  # seconds after which a connection's server is believed to wait for a row of somebody else
 
 # Classes of errors with which no member would fare better alone: the connection or the server is not well, the time is over, or
 # functions are missing.
@@ -44,11 +46,12 @@ class Form(NamedTuple):
 class Group(Asked):
     """Several that are asked as one. Nobody waits for it but they."""
 
-    __slots__ = ("_over", "members", "rows")
+    __slots__ = ("_over", "members", "rows", "turn")
 
-    def __init__(self, form: Form, members: list[Asked], over: Callable[[Group], None]) -> None:
+    def __init__(self, form: Form, members: list[Asked], turn: int, over: Callable[[Group], None]) -> None:
         super().__init__(form.text, form.gather([each.values for each in members]), members[0].future.get_loop())
         self.members = members
+        self.turn = turn
         self.rows: list[Row] = []
         self._over = over
 
@@ -69,6 +72,7 @@ class Together:
         self._form = form
         self._send = send
         self._sent = 0
+        self._turn = 0
         self._waiting: deque[Asked] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -82,23 +86,25 @@ class Together:
         else:
             self._waiting.append(asked)
             if self._timer is None:
-                self._timer = asked.future.get_loop().call_later(PATIENCE, self._impatient)
+                self._timer = asked.future.get_loop().call_later(_PAUSE, self._impatient)
 
     def _alone(self, asked: Asked) -> None:
         self._sent += 1
-        asked.then = self._next
+        asked.then = partial(self._next, self._turn, 1)
         self._send(asked)
 
     def _impatient(self) -> None:
-        """What is on its way waits for somebody; those who wait here need not, nor those who come later."""
+        """The server waits for its disk, or for somebody: those who wait here need not, and what it has counts no more."""
         self._timer = None
+        self._turn += 1
         self._sent = 0
         while self._waiting:
             self._group()
 
-    def _next(self, answered: int = 1) -> None:
+    def _next(self, turn: int, answered: int) -> None:
         """The server has answered: what came meanwhile is next."""
-        self._sent = max(self._sent - answered, 0)  # it may have been given up
+        if turn == self._turn:
+            self._sent -= answered
         if self._sent < _FEW:
             self._group()
 
@@ -121,7 +127,7 @@ class Together:
             self._alone(members[0])
         elif members:
             self._sent += len(members)
-            self._send(Group(self._form, members, self._told))
+            self._send(Group(self._form, members, self._turn, self._told))
 
     def _told(self, group: Group) -> None:
         error, members = group.error, group.members
@@ -135,7 +141,7 @@ class Together:
         else:  # by halves, so that whoever is at fault is soon by itself, and the others are together
             self._send_all(members[: len(members) // 2])
             self._send_all(members[len(members) // 2 :])
-        self._next(len(members))
+        self._next(group.turn, len(members))
 
 
 def _name(asked: Asked) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +23,7 @@ from psycopg.pq import DiagnosticField as Field
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = ["Asked", "Line", "Row", "Values"]
+__all__ = ["Asked", "Line", "Row", "Values", "silent"]
 
 Row = tuple[Any, ...]
 Values = tuple[Any, ...]
@@ -188,6 +189,15 @@ class Asked:
         return self.row
 
 
+def silent(socket: int) -> Callable[[], bool]:
+    """What tells whether nothing waits to be read: a server says something to an idle connection when it closes it."""
+    if not hasattr(select, "poll"):
+        return lambda: not select.select([socket], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return lambda: not poll.poll(0)
+
+
 class Line:
     """One connection, and what is on its way over it. `ended` hears when it can be used no more.
 
@@ -203,11 +213,11 @@ class Line:
         self._ended = ended
         self._pg: PGconn = connection.pgconn
         self._fd = self._pg.socket
+        self.silent = silent(self._fd)
         self._known: set[bytes] = set()  # statements that the server has, or is about to
         self._refused: dict[bytes, psycopg.Error] = {}  # why it did not take one
         self._timer: asyncio.TimerHandle | None = None
         self._writing = False
-        self._last = 0.0  # when the server said something
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
         self._loop.add_reader(self._fd, self._read)
@@ -236,10 +246,6 @@ class Line:
         if self._timer is None:
             self._timer = self._loop.call_later(self._limit, self._overdue)
 
-    def idle(self) -> float:
-        """Seconds since the server said something."""
-        return self._loop.time() - self._last
-
     def waits(self, seconds: float) -> bool:
         """Whether the server has been at what it does for longer than that."""
         return bool(self.flight) and self._loop.time() - self.flight[0].began > seconds
@@ -260,7 +266,6 @@ class Line:
             self.end(error)
 
     def _read(self) -> None:
-        self._last = self._loop.time()
         try:
             self._pg.consume_input()
             if self._writing:
