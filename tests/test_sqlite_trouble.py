@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
+from threading import Timer
 from time import monotonic
 
 import pytest
@@ -92,12 +94,51 @@ async def test_a_crowd_that_finds_the_file_locked(store: SqliteStore, other: sql
     assert isinstance(failed, StoreError)
 
 
+async def test_only_the_first_of_a_crowd_waits_for_a_lock(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """Once one has found the file locked, who only has to be told something looks for itself."""
+    won = store.claim(asked(1))
+    assert isinstance(won, Won) and store.save(asked(1), won.token, Record(201, [], b"made"))
+    await crowd(store)
+    other.execute("BEGIN IMMEDIATE")
+    await store.aio.claim(asked(1))
+    assert store._batches.load >= 8  # as far as that goes, it is still a crowd
+    before = monotonic()
+    assert isinstance(await store.aio.claim(asked(1)), Done)
+    assert monotonic() - before < WAIT
+
+
 async def test_where_others_write_a_claim_looks_first(store: SqliteStore, other: sqlite3.Connection) -> None:
     """What changes nothing waits for no lock of another process, however many ask."""
     await crowd(store, lambda: other.execute("UPDATE verbguard_state SET window = 31.0"))
     assert store._batches.load == 20 and not store.crowded()
     await crowd(store)
     assert store.crowded()
+
+
+def test_who_is_interrupted_while_it_waits_holds_no_lock(store: SqliteStore, other: sqlite3.Connection) -> None:
+    """A signal's handler may raise at the very moment when the file is locked at last."""
+
+    class Late(Exception):
+        pass
+
+    def late(*_: object) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    other.execute("BEGIN IMMEDIATE")
+    free = Timer(WAIT / 2, other.execute, ["ROLLBACK"])
+    try:
+        free.start()
+        signal.setitimer(signal.ITIMER_REAL, WAIT / 6)  # SQLite goes on waiting, and Python hears of it afterwards
+        with pytest.raises(Late):
+            store.claim(asked(1))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        free.join()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    assert isinstance(store.claim(asked(1)), Won)
 
 
 async def test_a_claim_that_was_not_begun_is_not_made(store: SqliteStore, other: sqlite3.Connection) -> None:

@@ -249,10 +249,13 @@ class SqliteStore:
                 rows = self._writer
                 if rows is None:
                     rows = self._writer = Writing(self._connection(), self)
-                rows.open()
             except sqlite3.Error as error:
                 self._failed(error, NotBegun)
             try:
+                try:
+                    rows.open()
+                except sqlite3.Error as error:
+                    self._failed(error, NotBegun)
                 now = self.clock()
                 rows.begun(jobs)
                 found = [job(rows, now) for job in jobs]

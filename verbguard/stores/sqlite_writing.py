@@ -122,12 +122,12 @@ class Writing(Rows):
         self._held.clear()
 
     def roll_back(self) -> None:
-        """Nothing of it has happened."""
+        """Nothing of it has happened, or it could not begin, since somebody else is about to write."""
         self._forget()
-        self._version = None
+        self._version, self.alone = None, False
         for each in (self._put, self._answered, self._dropped, self._aged):
             each.clear()
-        if self._connection.in_transaction:  # SQLite ends it itself where the disk is full
+        if self._connection.in_transaction:  # it has not begun, or SQLite has ended it itself, as where the disk is full
             self._connection.execute("ROLLBACK")
 
     @property
