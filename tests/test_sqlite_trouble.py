@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
-from threading import Timer
-from time import monotonic
+from threading import Event, Timer
+from time import monotonic, sleep
 
 import pytest
 from shared.files import fresh_file
@@ -18,6 +19,7 @@ from shared.files import fresh_file
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Clash, Done, Record, State, Won, whole
 from verbguard.stores.sqlite import SqliteStore
+from verbguard.stores.sqlite_writing import Writing
 
 WAIT = 0.3  # seconds that the store waits for a lock
 _NUMBERS = count(1_000)
@@ -139,6 +141,30 @@ def test_who_is_interrupted_while_it_waits_holds_no_lock(store: SqliteStore, oth
     other.execute("BEGIN IMMEDIATE")
     other.execute("ROLLBACK")
     assert isinstance(store.claim(asked(1)), Won)
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # it has threads, as a server has, and means to fork
+def test_a_fork_takes_no_lock_with_it(store: SqliteStore) -> None:
+    """A child that is forked while a transaction goes on may write, and so may its parent."""
+    begun = Event()
+
+    def long(rows: Writing, now: float) -> None:
+        rows.connection.execute("UPDATE verbguard_state SET window = 31.0")
+        begun.set()
+        sleep(WAIT / 3)
+
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit(store.write, long)
+        assert begun.wait(10)
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(0 if isinstance(store.claim(asked(1)), Won) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        written.result()
+    assert isinstance(store.claim(asked(1)), Busy) and isinstance(store.claim(asked(2)), Won)
 
 
 async def test_a_claim_that_was_not_begun_is_not_made(store: SqliteStore, other: sqlite3.Connection) -> None:

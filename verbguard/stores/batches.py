@@ -107,6 +107,14 @@ class Batches:
 
         self._send(_Job(undone), asyncio.get_running_loop())
 
+    def pause(self, timeout: float) -> bool:
+        """Begin no batch from now on. False where one goes on for longer than `timeout` seconds, and nothing is paused."""
+        return self._lock.acquire(timeout=timeout)
+
+    def resume(self) -> None:
+        """After `pause`."""
+        self._lock.release()
+
     def close(self) -> None:
         """End the thread, if there is one, when it has done what was sent to it."""
         wake, self._wake = self._wake, None

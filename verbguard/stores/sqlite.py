@@ -68,6 +68,7 @@ _PAGES = 4_000
 # Jobs of one batch from which on claims are not looked up one by one: nearly all are new, and each look has to read again
 # the pages that the last batch has changed.
 _CROWD = 8
+_FORKING = 1.0  # seconds that a fork waits for a transaction: far more than one takes, and not for ever in a signal's handler
 _ADVICE = "`verbguard store init sqlite:///{}` makes one"
 _AUDITED = 10_000  # lines of the audit that are kept
 
@@ -109,9 +110,14 @@ class SqliteStore:
         self._timeout = timeout
         self.clock = clock
         self._inherited: list[sqlite3.Connection] = []
+        self._paused: list[Batches] = []
         self._open()
         this = ref(self)
-        os.register_at_fork(after_in_child=lambda: _forked(this()))
+        os.register_at_fork(
+            before=lambda: _forking(this()),
+            after_in_parent=lambda: _parted(this()),
+            after_in_child=lambda: _forked(this()),
+        )
 
     def _open(self) -> None:
         self._readers: list[sqlite3.Cursor] = []  # one that is used again costs a twentieth of a look less than a new one
@@ -610,8 +616,20 @@ def _popped(free: list[Free]) -> Free | None:
         return None
 
 
+def _forking(store: SqliteStore | None) -> None:
+    """Between two transactions: the locks of one that is going on would be held in the child for ever."""
+    if store is not None and store._batches.pause(_FORKING):
+        store._paused.append(store._batches)
+
+
+def _parted(store: SqliteStore | None) -> None:
+    if store is not None and store._paused:
+        store._paused.pop().resume()
+
+
 def _forked(store: SqliteStore | None) -> None:
     """A child must not use its parent's connections; they stay open, since closing them would drop the parent's locks."""
     if store is not None:
         store._inherited += store._opened()
+        store._paused.clear()
         store._open()
