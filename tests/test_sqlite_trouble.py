@@ -167,6 +167,23 @@ def test_a_fork_takes_no_lock_with_it(store: SqliteStore) -> None:
     assert isinstance(store.claim(asked(1)), Busy) and isinstance(store.claim(asked(2)), Won)
 
 
+def test_a_close_waits_for_the_transaction(store: SqliteStore) -> None:
+    """Who is writing when the store is closed has written, and who comes after opens it again."""
+    begun = Event()
+
+    def long(rows: Writing, now: float) -> bool:
+        begun.set()
+        sleep(WAIT / 3)
+        return bool(rows.connection.execute("UPDATE verbguard_state SET window = 31.0").rowcount)
+
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit(store.write, long)
+        assert begun.wait(10)
+        store.close()
+        assert written.result() is True
+    assert isinstance(store.claim(asked(1)), Won)
+
+
 async def test_a_claim_that_was_not_begun_is_not_made(store: SqliteStore, other: sqlite3.Connection) -> None:
     """Who is cancelled while the file is locked has claimed nothing when it is free again."""
     other.execute("BEGIN IMMEDIATE")

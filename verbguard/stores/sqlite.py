@@ -68,7 +68,8 @@ _PAGES = 4_000
 # Jobs of one batch from which on claims are not looked up one by one: nearly all are new, and each look has to read again
 # the pages that the last batch has changed.
 _CROWD = 8
-_FORKING = 1.0  # seconds that a fork waits for a transaction: far more than one takes, and not for ever in a signal's handler
+# Seconds that a fork, or a close, waits for a transaction: far more than one takes, and not for ever in a signal's handler.
+_PAUSE = 1.0
 _ADVICE = "`verbguard store init sqlite:///{}` makes one"
 _AUDITED = 10_000  # lines of the audit that are kept
 
@@ -177,7 +178,8 @@ class SqliteStore:
 
         Not where other processes write as well: there a claim that only is told something must not wait for their locks.
         """
-        return self._batches.load >= _CROWD and self._writer is not None and self._writer.alone
+        writer = self._writer  # once: a close may come between
+        return self._batches.load >= _CROWD and writer is not None and writer.alone
 
     def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
@@ -355,8 +357,18 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file. The store may be used again, and opens it then."""
         self._batches.close()
-        connections = self._opened()
-        self._open()
+        # Others may be asking: what one of them uses is not closed under it, which would end the process.
+        connections = []
+        if self._batches.pause(self._timeout + _PAUSE):
+            writer, self._writer = self._writer, None
+            self._batches.resume()
+            if writer is not None:
+                connections.append(writer._connection)
+        while (cursor := _popped(self._readers)) is not None:
+            connections.append(cursor.connection)
+        for others in list(self._others.values()):
+            while (other := _popped(others)) is not None:
+                connections.append(other)
         for connection in connections:
             connection.close()
 
@@ -618,7 +630,7 @@ def _popped(free: list[Free]) -> Free | None:
 
 def _forking(store: SqliteStore | None) -> None:
     """Between two transactions: the locks of one that is going on would be held in the child for ever."""
-    if store is not None and store._batches.pause(_FORKING):
+    if store is not None and store._batches.pause(_PAUSE):
         store._paused.append(store._batches)
 
 
