@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import time
@@ -600,6 +601,18 @@ async def test_the_asyncio_store() -> None:
     await aio.health()  # makes the tables
     outcomes = await asyncio.gather(*(aio.claim(keyed(f"{number % 16}")) for number in range(64)))
     assert sum(isinstance(each, Won) for each in outcomes) == 16
+    store.close()
+
+
+def test_an_event_loop_that_has_ended_is_forgotten() -> None:
+    """A process may have one for each of its requests."""
+    store = opened()
+    store.initialise()
+    aio: Any = store.aio
+    for _ in range(3):
+        asyncio.run(aio.health())
+    gc.collect()
+    assert not list(aio._pool._loops)
     store.close()
 
 

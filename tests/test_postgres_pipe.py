@@ -12,6 +12,7 @@ import psycopg
 import psycopg_pool
 import pytest
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from shared.postgres_server import any_postgres, postgres_server
 from shared.postgres_stores import fresh_schema
 
@@ -146,6 +147,40 @@ async def test_a_connection_that_the_server_ends(store: AsyncPostgresStore) -> N
                 assert [isinstance(each, psycopg.OperationalError) for each in found] == [True, True]
         assert await store.health() > 0
         assert [line.connection.info.backend_pid for line in lines(store._pool)] != [backend]
+
+
+async def test_what_the_server_says_when_it_ends_a_connection_is_enough() -> None:
+    """Whoever waits is told at once, also where nobody hears that the socket is closed."""
+    url = fresh_schema()
+    port = int(conninfo_to_dict(any_postgres())["port"])  # type: ignore[arg-type]
+
+    async def passed(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+
+    served: list[Any] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        source, sink = await asyncio.open_connection("127.0.0.1", port)
+        answers = asyncio.ensure_future(passed(source, writer))
+        await passed(reader, sink)  # that the server closes its side is not passed on
+        sink.close()
+        await answers
+        writer.close()
+        await asyncio.gather(sink.wait_closed(), writer.wait_closed())
+
+    relay = await asyncio.start_server(serve, "127.0.0.1", 0)
+    aio: Any = PostgresStore.from_url(url.replace(f":{port}/", f":{relay.sockets[0].getsockname()[1]}/")).aio
+    await aio.health()
+    async with asyncio.timeout(5.0):  # the store's own timeout is 20
+        asked = aio._pool.ask("SELECT pg_terminate_backend(pg_backend_pid())", ())
+        with pytest.raises(errors.AdminShutdown):
+            await asked.future
+        assert await aio.health() > 0
+    await aio.aclose()
+    relay.close()
+    await asyncio.gather(*served)
 
 
 async def test_a_server_that_hangs_is_given_up(store: AsyncPostgresStore) -> None:

@@ -278,6 +278,7 @@ class _OfLoop:
             yield
         finally:
             self._over = True
+            self.ending = self._until_the_end()  # the one that was begun keeps its loop, and what is kept of a loop must not
             for line in [*self.lines]:
                 line.end()
             while self.idle:

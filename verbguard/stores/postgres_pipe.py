@@ -295,7 +295,9 @@ class Line:
                 self._refused[name] = asked.error
             elif isinstance(asked.error, psycopg.errors.InvalidSqlStatementName):
                 asked.error = self._refused.get(name, asked.error)  # sent before that was heard
-            if self._pg.status != psycopg.pq.ConnStatus.OK:
+            # uvloop does not always hear that a socket is closed, but a server that closes it says so before
+            ends = result.error_field(Field.SEVERITY_NONLOCALIZED) in (b"FATAL", b"PANIC")
+            if ends or self._pg.status != psycopg.pq.ConnStatus.OK:
                 raise asked.error
 
     def _overdue(self) -> None:
