@@ -215,11 +215,13 @@ class AsyncPostgresStore:
         return outcome or heard(commands.outcome(claim, await self._row(commands.claim(claim), left, form)))
 
     async def _let_go(self, claim: Claim, asked: Asked) -> None:
-        with suppress(StoreError, psycopg.Error):  # then the lease ends by itself
-            outcome = self._commands.outcome(claim, await asked.again())
-            if isinstance(outcome, Won):
-                await self.release(claim, outcome.token)
-        self._leaving.discard(asyncio.current_task())
+        try:
+            with suppress(StoreError, psycopg.Error):  # then the lease ends by itself
+                outcome = self._commands.outcome(claim, await asked.again())
+                if isinstance(outcome, Won):
+                    await self.release(claim, outcome.token)
+        finally:
+            self._leaving.discard(asyncio.current_task())
 
     async def save(self, claim: Claim, token: int, record: Record) -> bool:
         """See Store.save."""
