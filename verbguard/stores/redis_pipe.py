@@ -107,10 +107,12 @@ class Pipe:
     def _ended(self, line: Line, flight: list[Asked], error: BaseException | None) -> None:
         if self._line is line:
             self._line = None
-        again = [asked for asked in flight if error is None and not asked.again]
         closed = ConnectionError(CLOSED)
+        again: list[Asked] = []
         for asked in flight:
-            if asked not in again:
+            if error is None and not asked.again:
+                again.append(asked)
+            else:
                 asked.fail(failed(error or closed))
         if self._closed:
             return
