@@ -540,6 +540,19 @@ def test_what_an_operator_sees_and_does(store: PostgresStore) -> None:
     assert 0.0 < store.health() < 5.0
 
 
+def test_runs_that_go_on_do_not_crowd_in_one_row(store: PostgresStore) -> None:
+    """Of one connection too: each that begins or ends writes the whole row anew."""
+    rows = f"SELECT count(*) FROM {store._commands.prefix}verbguard_generations WHERE runs <> '{{}}' GROUP BY name"
+    begun, end = 0, time.monotonic() + 20
+    with psycopg.connect(any_postgres(), autocommit=True) as other:
+        while time.monotonic() < end:
+            win(store, keyed(f"k{begun}"))
+            begun += 1
+            if all(count > 3 for (count,) in other.execute(rows).fetchall()):
+                return
+    raise AssertionError(f"{begun} runs of one connection go on in a few rows")
+
+
 def test_vacuum_deletes_what_has_expired() -> None:
     """And nothing else."""
     clock = Clock()

@@ -19,7 +19,9 @@ def functions() -> str:
     return re.sub(r"\[ended (\w+::text(?:\[\])?)\]", lambda place: _ENDED.replace("[runs]", place[1]), text)
 
 
-_SERIAL = "(nextval('[p]verbguard_serial') + pg_backend_pid() % [stripes])"
+# One stripe for all of a transaction, and another a tenth of a second later: runs that go on for long do not crowd in one row.
+_SERIAL = """(nextval('[p]verbguard_serial')
+    + (pg_backend_pid() + floor(date_part('epoch', now()) * 10)::bigint) % [stripes])"""
 
 # What claims do with the row of their ident, alone or together. `p_new` says that there was nothing a moment ago, `kind` the
 # outcome: 1 won, 2 done, 3 busy, 4 clash, 5 unknown, 6 it would win and came after `p_by`.

@@ -3,8 +3,9 @@
 They do what `transitions` does, and differ from it in how they keep generations:
 
 - Every unsafe request marks its ancestors, so that one row for "something below / was written" would be locked by all of
-  them until the commit of each. A path therefore has `STRIPES` rows; a run uses the one that its serial falls on, and a
-  connection takes serials of one stripe: what comes together writes one row, what comes at the same time writes others.
+  them until the commit of each. A path therefore has `STRIPES` rows; a run uses the one that its serial falls on. A
+  transaction takes serials of one stripe, so that what comes together writes one row; a connection moves on to the next in a
+  tenth of a second, as a row in which many runs go on is long.
 - A view is the set of the last events that were seen, the epoch's serial in front. It still holds while every event that can
   be seen is in it. A set, since a transaction commits later than it takes its serial: what becomes visible late must not
   hide behind a larger number. So no reader needs a lock: whoever is not yet visible has not begun.
