@@ -40,9 +40,8 @@ WHY = {
     "reading of the request and of its answer, and scripts that also keep the generations of what the request touches.",
     18: "A first request is two durable commits, which are two INSERTs by themselves; each of ours writes two tables, and "
     "the guard stands around them. A replay is one statement with two look-ups.",
-    64: "Server and clients share two cores. With Redis it is Python that is full: the guard, what a script is told, and the "
-    "harness take some 80 microseconds a request, the best of the others twice that, and a third would be less than a "
-    "guard with its records in memory takes.",
+    64: "Server and clients share two cores. With Redis it is Python that is full: the guard, what a script is told and what "
+    "it answers; the best of the others, which keep no generations, take twice that. With PostgreSQL both are.",
     17: "One statement carries 64 claims or saves, and more than a third of the time is the log of the file: a new key "
     "changes a page of its own in the index of keys, which come in no order, while the baseline adds to the end of its. "
     "The rest is Python, in two threads.",
