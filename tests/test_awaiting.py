@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from shared.asgi import ask
 from shared.redis_server import any_redis
 from shared.redis_stores import prefix
 
@@ -38,18 +39,8 @@ class Guarded:
         await send({"type": "http.response.body", "body": b"run %d" % self.runs})
 
     async def post(self, key: bytes = b"") -> tuple[int, bool, bytes]:
-        headers = [(b"content-type", b"text/plain"), (b"host", b"h"), *([(b"idempotency-key", key)] if key else [])]
-        scope = {"type": "http", "method": "POST", "path": "/items/1", "headers": headers, "http_version": "1.1"}
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"content", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self.guard(scope, receive, send)
-        return sent[0]["status"], (b"idempotent-replayed", b"true") in sent[0]["headers"], sent[1]["body"]
+        found = await ask(self.guard, "POST", "/items/1", key)
+        return found.status, found.replayed, found.content
 
 
 class Slow:

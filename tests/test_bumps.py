@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from shared.asgi import ask
 from shared.redis_server import any_redis
 from shared.redis_stores import prefix
 
@@ -31,18 +32,7 @@ async def orders(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def place(app: Any, key: str) -> None:
-    headers = [(b"host", b"localhost"), (b"content-length", b"5"), (b"idempotency-key", b'"%b"' % key.encode())]
-    said: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"order"}
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/orders", "query_string": b"", "headers": headers}
-    await app(scope, receive, send)
-    assert said[0]["status"] == 201
+    assert (await ask(app, "POST", "/orders", b'"%b"' % key.encode())).status == 201
 
 
 def guarded(store: Any) -> GuardMiddleware:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from shared.asgi import ask
 from shared.files import fresh_file
 from shared.redis_server import any_redis
 from shared.redis_stores import prefix
@@ -47,19 +48,8 @@ class Guarded:
         self.guard = GuardMiddleware(self.app, policies={"/items/{id}": item()}, store=store)
 
     async def ask(self, method: str, key: bytes = b"") -> tuple[int, bool, bytes]:
-        headers = [(b"content-type", b"text/plain"), (b"host", b"h"), *([(b"idempotency-key", key)] if key else [])]
-        scope = {"type": "http", "method": method, "path": PATH, "headers": headers, "http_version": "1.1"}
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"content", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self.guard(scope, receive, send)
-        head = sent[0]
-        return head["status"], (b"idempotent-replayed", b"true") in head["headers"], sent[1]["body"]
+        found = await ask(self.guard, method, PATH, key)
+        return found.status, found.replayed, found.content
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 from shared.postgres_server import any_postgres
-from shared.postgres_stores import fresh_schema
+from shared.postgres_stores import fresh_schema, opened_for_asyncio
 
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Record, Touch, Won, whole
 from verbguard.stores.postgres import AsyncPostgresStore, PostgresStore
-from verbguard.stores.postgres_groups import Form, Together
+from verbguard.stores.postgres_groups import PATIENCE, Form, Together
 from verbguard.stores.postgres_pipe import Asked, Line
 from verbguard.stores.sealing import digest_of
 
@@ -28,14 +28,9 @@ def keyed(key: str = "k", *, path: str = "/items", rerun: bool = False, lease: f
 
 @pytest.fixture
 async def store() -> AsyncIterator[AsyncPostgresStore]:
-    opened = PostgresStore.from_url(fresh_schema())
-    opened.initialise()
-    aio = opened.aio
-    assert isinstance(aio, AsyncPostgresStore)
-    await aio.health()
-    yield aio
-    await aio.aclose()
-    opened.close()
+    async with opened_for_asyncio() as opened:
+        await opened.health()
+        yield opened
 
 
 @pytest.fixture
@@ -164,6 +159,14 @@ async def test_a_row_that_another_holds_stops_nobody_else(store: AsyncPostgresSt
     assert isinstance(await wants, Won)
 
 
+async def stuck(store: Any, number: int) -> None:
+    """Until so many connections wait for a row, for longer than anybody is sent behind them."""
+    lines = store._pool._loops[asyncio.get_running_loop()].lines
+    async with asyncio.timeout(10.0):
+        while sum(line.waits(PATIENCE) for line in lines) < number:
+            await asyncio.sleep(0.001)
+
+
 async def test_what_waits_for_a_row_makes_nobody_wait_who_comes_later(store: AsyncPostgresStore) -> None:
     """Not even when as many are on their way as may be."""
     held = [keyed(f"held {number}", rerun=True, lease=0.0) for number in range(4)]
@@ -172,7 +175,7 @@ async def test_what_waits_for_a_row_makes_nobody_wait_who_comes_later(store: Asy
     wants = []
     for claim in held:
         wants.append(asyncio.ensure_future(store.claim(claim)))
-        await asyncio.sleep(0.3)
+        await stuck(store, len(wants))
     before = time.monotonic()
     told = await asyncio.gather(*(store.claim(keyed(f"{number}")) for number in range(20)))
     assert all(isinstance(each, Won) for each in told) and time.monotonic() - before < 3.0
@@ -191,7 +194,7 @@ async def test_a_statement_that_waits_has_its_connection_to_itself() -> None:
     await asyncio.gather(*(aio.health() for _ in range(9)))
     with await asyncio.to_thread(_held, aio, "there", digest_of(claim.ident)) as other:
         wants = asyncio.ensure_future(aio.claim(claim))
-        await asyncio.sleep(0.2)
+        await stuck(aio, 1)
         before = time.monotonic()
         for _ in range(5):
             await asyncio.gather(*(aio.health() for _ in range(9)))
@@ -224,8 +227,9 @@ async def test_nobody_waits_long_to_be_sent() -> None:
     for number in range(1_000):
         together.ask(Asked("SELECT %s::bigint", (number,), loop))
     assert len(sent) < 10
-    await asyncio.sleep(0.2)
-    assert sum(len(getattr(each, "members", [each])) for each in sent) == 1_000
+    async with asyncio.timeout(10.0):
+        while sum(len(getattr(each, "members", [each])) for each in sent) < 1_000:
+            await asyncio.sleep(0.001)
 
 
 async def test_who_fails_in_a_group_fails_alone(store: AsyncPostgresStore) -> None:
@@ -244,9 +248,10 @@ async def test_all_hear_of_a_connection_that_is_lost(store: AsyncPostgresStore) 
         name = f"{store._commands.prefix}verbguard_entries"
         other.execute(f"BEGIN; LOCK TABLE {name}")
         asked = [asyncio.ensure_future(store.claim(keyed(f"{number}"))) for number in range(100)]
-        await asyncio.sleep(0.05)
         query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = %s::regclass AND NOT granted"
-        assert other.execute(query, (name,)).fetchall()
+        async with asyncio.timeout(10.0):
+            while not other.execute(query, (name,)).fetchall():
+                await asyncio.sleep(0.001)
         other.execute("ROLLBACK")
     told = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10.0)
     assert any(isinstance(each, StoreError) for each in told)

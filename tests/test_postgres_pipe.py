@@ -14,7 +14,7 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from shared.postgres_server import any_postgres, postgres_server
-from shared.postgres_stores import fresh_schema
+from shared.postgres_stores import fresh_schema, opened_for_asyncio
 
 from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Record, Won, whole
@@ -34,13 +34,8 @@ def keyed(key: str = "k") -> Claim:
 
 @pytest.fixture
 async def store() -> AsyncIterator[AsyncPostgresStore]:
-    opened = PostgresStore.from_url(fresh_schema())
-    opened.initialise()
-    aio = opened.aio
-    assert isinstance(aio, AsyncPostgresStore)
-    yield aio
-    await aio.aclose()
-    opened.close()
+    async with opened_for_asyncio() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -278,12 +278,14 @@ class Awaiting(_Serving):
         assert claim is not None
         try:
             if self.in_transaction:
-                return store.settle(claim, token)  # type: ignore[no-any-return]
-            if record is None:
-                return store.release(claim, token)  # type: ignore[no-any-return]
-            return store.save(claim, token, record)  # type: ignore[no-any-return]
+                word: Awaitable[bool] = store.settle(claim, token)
+            elif record is None:
+                word = store.release(claim, token)
+            else:
+                word = store.save(claim, token, record)
         except Exception as error:
             return _failed(error)
+        return word
 
     async def _insisted(self, record: Record | None) -> None:
         """Tell the store again until it hears."""

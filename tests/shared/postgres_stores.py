@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from itertools import count
 from os import getpid
@@ -13,7 +14,7 @@ from shared.driven import Driven
 from shared.postgres_server import any_postgres
 from verbguard.stores.postgres import AsyncPostgresStore, PostgresStore
 
-__all__ = ["driven_postgres", "emptied", "fresh_schema", "moved_postgres", "opened_postgres"]
+__all__ = ["driven_postgres", "emptied", "fresh_schema", "moved_postgres", "opened_for_asyncio", "opened_postgres"]
 
 _numbers = count()
 _TABLES = ("entries", "generations", "audit", "answers")
@@ -62,3 +63,17 @@ def opened_postgres(clock: Callable[[], float]) -> PostgresStore:
     store = emptied("opened")
     store._commands.clock = store.aio._commands.clock = clock  # type: ignore[union-attr]
     return store
+
+
+@asynccontextmanager
+async def opened_for_asyncio() -> AsyncIterator[AsyncPostgresStore]:
+    """A store of one event loop, whose tables are there."""
+    opened = PostgresStore.from_url(fresh_schema())
+    opened.initialise()
+    aio = opened.aio
+    assert isinstance(aio, AsyncPostgresStore)
+    try:
+        yield aio
+    finally:
+        await aio.aclose()
+        opened.close()

@@ -72,6 +72,8 @@ class Asked:
                 value, error = self._context.run(self._note, value, error), None
             except Exception as fault:
                 error = fault
+                if self.future.done():  # nobody is there to hear of it but the log
+                    self.get_loop().call_exception_handler({"message": "verbguard: what was noted failed", "exception": fault})
         future = self.future
         if future.done():
             return

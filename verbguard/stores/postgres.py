@@ -286,18 +286,18 @@ class AsyncPostgresStore:
 
     async def _row(self, call: Call, left: Callable[[Asked], None] | None = None, form: Form | None = None) -> Any:
         """The row of an answer. `left` hears of a statement that is on its way when whoever waits for it is cancelled."""
-        again = False
+        second = False
         while True:
             asked = self._asks.ask(*call, form)
             try:
-                if asked.began and not again:
+                if asked.began and not second:
                     return await _heard(asked, left)
                 async with asyncio.timeout(PATIENCE):  # a connection's limit begins when something is sent over it
                     return await _heard(asked, left)
             except Exception as error:
-                if again or not await self._mended(error):
+                if second or not await self._mended(error):
                     raise failed(error, self._shown, creates=self._create) from error
-            again = True
+            second = True
 
     async def _mended(self, error: Exception) -> bool:
         """Whether what failed may be asked again."""

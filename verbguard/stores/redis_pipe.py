@@ -17,7 +17,7 @@ from verbguard.stores.redis_line import CLOSED, Line, evalsha, failed, line_over
 
 __all__ = ["Pipe", "pipe_over", "unheard"]
 
-_CLIENTS = 32  # connections that are used at once, where each call needs one
+_CLIENTS = 32  # connections that are used at once, where each call needs one: a third of what redis-py's pools have for all
 
 
 def unheard(reply: object) -> bool:
