@@ -19,6 +19,7 @@ from verbguard.errors import StoreError
 from verbguard.records import Busy, Claim, Done, Record, Won, whole
 from verbguard.stores import open as open_store
 from verbguard.stores import redis_line
+from verbguard.stores.asked import Asked
 from verbguard.stores.redis import AsyncRedisStore
 
 ANSWER = Record(201, [(b"location", b"/orders/1")], b"placed")
@@ -307,6 +308,17 @@ async def test_what_is_noted_runs_where_it_was_noted() -> None:
             return str(await word.noted(lambda value, error: whose.get()))
 
         assert await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("a", "b"))) == ["a", "b"]
+
+
+async def test_a_note_that_fails_when_nobody_waits_is_told_to_the_loop() -> None:
+    """A fault of ours must not vanish because the client has."""
+    loop = asyncio.get_running_loop()
+    word = Asked(None, int, loop)
+    told: list[Any] = []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    word.noted(lambda value, error: {}[value]).cancel()
+    word.tell("7")
+    assert [type(each) for each in told] == [KeyError]
 
 
 async def test_a_store_that_is_closed_fails_what_is_on_its_way() -> None:

@@ -27,9 +27,8 @@ __all__ = ["CLOSED", "Line", "evalsha", "failed", "line_over"]
 
 CLOSED = "the server closed the connection"
 
-_QUEUED = (
-    3  # times the limit that a question waits for its turn: with the store's own limit, as long as a guard waits for others
-)
+# Times the limit that a question waits for its turn: with the store's own limit, as long as a guard waits for other stores.
+_QUEUED = 3
 _NOT_ALL = object()  # what the parser says to the beginning of an answer
 
 
